@@ -1,0 +1,1 @@
+"""Volume to masks: lungs, left and right, and lesions."""

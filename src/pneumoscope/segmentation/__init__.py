@@ -1,1 +1,128 @@
 """Volume to masks: lungs, left and right, and lesions."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pneumoscope.records import Masks, Volume
+from pneumoscope.segmentation.grid import NETWORK_PIXEL_MM, NETWORK_SIZE_PX, WINDOW_HU, NetworkGrid
+from pneumoscope.segmentation.network import LungLesionNetwork, probabilities
+from pneumoscope.segmentation.outline import (
+    HALF,
+    bands,
+    classify_density,
+    lesion_levels,
+    lesion_outline,
+    lung_outline,
+)
+from pneumoscope.segmentation.sides import split_sides
+
+__all__ = ["LungLesionNetwork", "segment"]
+
+#: A lung-like part smaller than this is bowel gas, a fold or noise.
+MIN_LUNG_ML = 20.0
+
+
+def segment(
+    volume: Volume,
+    network: LungLesionNetwork,
+    *,
+    lesion_threshold: float = 0.5,
+    progress: Callable[[int, int], None] | None = None,
+) -> Masks:
+    """Find lungs and lesions. ``lesion_threshold``: probability from which the network's lesion is believed."""
+    grid = NetworkGrid.of(volume)
+    found = probabilities(volume, network, grid, progress=progress)
+    voxel_mm3 = volume.intervals_mm * NETWORK_PIXEL_MM**2
+    lungs = _large_parts(found[:, 0] >= HALF, voxel_mm3)
+    sides = split_sides(lungs)
+    lesion = (found[:, 1] >= round(lesion_threshold * 255)) & lungs
+    confidence = _confidence(found[:, 1], lungs)
+    lung_band, lesion_band = bands(lungs, inner=1, outer=2), bands(lesion, inner=1, outer=2)
+    coarse_hu = _coarse_hu(volume, grid)
+    levels = lesion_levels(lesion, reach=lesion_band.reach, lungs=lungs, hu=coarse_hu, voxel_mm3=voxel_mm3)
+    side_anywhere = _spread_sides(sides)
+    lung_masks = np.zeros(volume.hu.shape, dtype=np.uint8)
+    lesion_masks = np.zeros(volume.hu.shape, dtype=np.uint8)
+
+    def draw(k: int) -> None:
+        if not lung_band.reach[k].any():
+            return
+
+        def fine(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            return grid.to_slice(mask.astype(np.uint8) * 255, smooth=True) >= HALF
+
+        rows, columns = _box(grid.to_slice(lung_band.reach[k].astype(np.uint8), smooth=False))
+        hu = grid.view.apply(volume.hu[k])[rows, columns]
+        dense = fine(lesion_band.core[k])[rows, columns]
+        core = fine(lung_band.core[k])[rows, columns] | (dense & fine(lungs[k])[rows, columns])
+        lung = lung_outline(hu, core=core, reach=fine(lung_band.reach[k])[rows, columns])
+        side = grid.to_slice(side_anywhere[k], smooth=False)[rows, columns]
+        grid.view.apply(lung_masks[k])[rows, columns] = np.where(lung, side, 0)
+        if not lesion[k].any():
+            return
+        smooth_hu = ndimage.uniform_filter(hu.astype(np.float32), 3)
+        # int32 labels do not survive an 8-bit resize: the level does, one step being 2 HU
+        edge = levels.edge_hu[levels.labels[k]]
+        coded = np.where(np.isfinite(edge), np.clip((edge + 1024) / 2, 0, 254), 255).astype(np.uint8)
+        coded_fine = grid.to_slice(coded, smooth=False)[rows, columns].astype(np.float32)
+        edge_fine = np.where(coded_fine < 255, coded_fine * 2 - 1024, np.inf).astype(np.float32)
+        kept = edge_fine < np.inf
+        reach = fine(lesion_band.reach[k])[rows, columns]
+        edge_fine[~reach] = np.inf
+        outlined = lesion_outline(smooth_hu, core=dense & kept, edge_hu=edge_fine) & lung
+        grid.view.apply(lesion_masks[k])[rows, columns] = classify_density(smooth_hu, outlined)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(draw, range(len(volume.hu))))
+    for mask in (lung_masks, lesion_masks):
+        mask.flags.writeable = False
+    return Masks(lungs=lung_masks, lesions=lesion_masks, confidence=confidence)
+
+
+def _large_parts(mask: NDArray[np.bool_], voxel_mm3: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The mask without connected parts below ``MIN_LUNG_ML``."""
+    labels, count = ndimage.label(mask)
+    if not count:
+        return mask
+    size_mm3 = sum(
+        np.bincount(labels[k].ravel(), minlength=count + 1) * voxel_mm3[k] for k in range(len(mask)) if mask[k].any()
+    )
+    large = np.asarray(size_mm3) >= MIN_LUNG_ML * 1000
+    large[0] = False
+    kept: NDArray[np.bool_] = large[labels]
+    return kept
+
+
+def _coarse_hu(volume: Volume, grid: NetworkGrid) -> NDArray[np.int16]:
+    """(slice, s, s) HU on the network's picture, for levels; clipped to the network's window."""
+    low, high = WINDOW_HU
+    out = np.empty((len(volume.hu), NETWORK_SIZE_PX, NETWORK_SIZE_PX), dtype=np.int16)
+    with ThreadPoolExecutor(2) as pool:
+        for k, picture in enumerate(pool.map(grid.picture, volume.hu)):
+            out[k] = picture * (high - low) + low
+    return out
+
+
+def _confidence(lesion: NDArray[np.uint8], lungs: NDArray[np.bool_]) -> NDArray[np.float64]:
+    distance = np.abs(lesion.astype(np.int16) * 2 - 255)
+    inside = lungs.sum(axis=(1, 2))
+    return np.where(inside > 0, (distance * lungs).sum(axis=(1, 2)) / np.maximum(inside, 1) / 255, 1.0)
+
+
+def _spread_sides(sides: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Sides grown a few pixels beyond the lungs, so that an outline drawn outwards still has one."""
+    grown = sides.copy()
+    for _ in range(3):
+        for axis, step in ((1, 1), (1, -1), (2, 1), (2, -1)):
+            np.copyto(grown, np.roll(grown, step, axis=axis), where=grown == 0)
+    return grown
+
+
+def _box(mask: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns that hold the mask, two pixels wider."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(max(0, rows[0] - 2), rows[-1] + 3), slice(max(0, columns[0] - 2), columns[-1] + 3)

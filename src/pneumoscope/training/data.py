@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
-from pneumoscope.training.intensity import levels_from_image, levels_from_masks
+from pneumoscope.training.intensity import LUNG_HU, MUSCLE_HU, aerated_lungs, levels_from_image, levels_from_masks
 
 #: Every source picture is first put on a square of this side, its longest side filling it.
 STORED_SIZE_PX = 256
@@ -24,19 +25,21 @@ AIR_HU = -1000.0
 class Slices:
     """Training slices of one source.
 
-    ``hu``: (n, 256, 256) approximate HU. ``lungs``, ``lesions``: same shape, 0 or 1. ``lungs_known``: (n,) whether ``lungs``
-    says anything. ``groups``: the patient, or patient-like block, of each slice.
+    ``hu``: (n, 256, 256) approximate HU. ``lungs``, ``lesions``: same shape, 0 or 1. ``groups``: the patient, or
+    patient-like block, of each slice.
     """
 
     hu: NDArray[np.float32]
     lungs: NDArray[np.uint8]
     lesions: NDArray[np.uint8]
-    lungs_known: NDArray[np.bool_]
     groups: list[str]
 
 
 def load_slices(root: Path, *, source: str, split: str, labels: tuple[str, ...]) -> Slices:
-    """Read one source of the slice sets at ``root``; a set without masks counts as free of lesions."""
+    """Read one source of the slice sets at ``root``.
+
+    A set without masks counts as free of lesions, and its lungs are found by threshold.
+    """
     with (root / "manifest.csv").open(newline="") as file:
         rows = [r for r in csv.DictReader(file) if (r["set"], r["split"]) == (source, split) and r["label"] in labels]
     hu, lungs, lesions = [], [], []
@@ -47,8 +50,9 @@ def load_slices(root: Path, *, source: str, split: str, labels: tuple[str, ...])
             lesion = read_grey(root / row["lesion_mask"]) > 127
             levels = levels_from_masks(grey, lungs=lung, lesions=lesion)
         else:
-            lung = lesion = np.zeros_like(grey, dtype=bool)
+            lesion = np.zeros_like(grey, dtype=bool)
             levels = levels_from_image(grey)
+            lung = aerated_lungs(levels.to_hu(grey))
         hu.append(_square(levels.to_hu(grey), fill=AIR_HU, resample=Image.Resampling.BILINEAR))
         lungs.append(_square(lung.astype(np.float32), fill=0, resample=Image.Resampling.NEAREST))
         lesions.append(_square(lesion.astype(np.float32), fill=0, resample=Image.Resampling.NEAREST))
@@ -56,7 +60,6 @@ def load_slices(root: Path, *, source: str, split: str, labels: tuple[str, ...])
         hu=np.stack(hu).astype(np.float32),
         lungs=np.stack(lungs).astype(np.uint8),
         lesions=np.stack(lesions).astype(np.uint8),
-        lungs_known=np.array([bool(row["lung_mask"]) for row in rows]),
         groups=[row["group"] for row in rows],
     )
 
@@ -67,19 +70,58 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image.convert("L"))
 
 
-def batches(parts: list[tuple[Slices, int]], *, size: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, ...]]:
-    """One epoch: ``count`` slices of each part, patients drawn with equal weight, mixed, augmented.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Slices drawn from one source each epoch; ``paste``: the share that gets the lesions of ``lesion_donors``."""
 
-    Yields (batch, 1, s, s) network input, (batch, 2, s, s) masks, (batch, 2, 1, 1) weights that blank unknown masks.
+    slices: Slices
+    per_epoch: int
+    paste: float = 0.0
+
+
+def batches(
+    parts: list[Part], *, donors: NDArray[np.uint8], size: int, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: patients drawn with like weight, sources mixed, augmented.
+
+    ``donors``: (n, 256, 256) lesion masks for pasting. Yields (batch, 1, s, s) network input, (batch, 2, s, s) masks.
     """
-    chosen = [(part, i) for part, count in parts for i in _draw(part.groups, count, rng)]
+    chosen = [(part, i) for part in parts for i in _draw(part.slices.groups, part.per_epoch, rng)]
     order = rng.permutation(len(chosen))
     for start in range(0, len(order) - size + 1, size):
-        picked = [chosen[k] for k in order[start : start + size]]
-        hu = torch.from_numpy(np.stack([p.hu[i] for p, i in picked]))[:, None]
-        masks = torch.from_numpy(np.stack([np.stack([p.lungs[i], p.lesions[i]]) for p, i in picked])).float()
-        known = torch.tensor([[float(p.lungs_known[i]), 1.0] for p, i in picked])[:, :, None, None]
-        yield (*augment(hu, masks, rng), known)
+        images, masks = [], []
+        for part, i in (chosen[k] for k in order[start : start + size]):
+            hu, lungs, lesions = part.slices.hu[i], part.slices.lungs[i], part.slices.lesions[i]
+            if rng.random() < part.paste:
+                hu, lesions = paste_lesions(hu, lungs=lungs, shape=donors[rng.integers(len(donors))], rng=rng)
+            images.append(hu)
+            masks.append(np.stack([lungs, lesions]))
+        yield augment(torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks)).float(), rng)
+
+
+def paste_lesions(
+    hu: NDArray[np.float32], *, lungs: NDArray[np.uint8], shape: NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Give healthy lungs the lesions of another patient, so that disease is not the mark of one source.
+
+    The donor's lesion mask is turned, scaled and shifted; inside the lungs tissue is thickened to ground-glass or
+    consolidation with a soft edge and a mottled texture, vessels staying visible where the lesion is faint.
+    """
+    angle, scale = rng.uniform(-0.5, 0.5), rng.uniform(0.7, 1.4)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+    centre = np.array(shape.shape) / 2
+    shift = centre - turn @ centre + rng.uniform(-25, 25, 2)
+    moved = ndimage.affine_transform(shape.astype(np.float32), turn, offset=shift, order=1) > 0.5
+    if rng.random() < 0.5:
+        moved = moved[:, ::-1]
+    lesions = moved & (lungs > 0)
+    mottle = ndimage.gaussian_filter(rng.standard_normal(hu.shape, dtype=np.float32), rng.uniform(0.8, 3))
+    target = rng.choice([rng.uniform(-720, -400), rng.uniform(-400, -50), rng.uniform(-50, 60)], p=[0.6, 0.2, 0.2])
+    target = target + mottle / (mottle.std() + 1e-6) * rng.uniform(20, 120)
+    weight = ndimage.gaussian_filter(lesions.astype(np.float32), rng.uniform(0.5, 1.6)) * (lungs > 0)
+    air = np.clip((MUSCLE_HU - hu) / (MUSCLE_HU - LUNG_HU), 0, 1)  # 1 in aerated lung, 0 in a vessel
+    pasted = hu + weight * air * np.maximum(target - LUNG_HU, 60)
+    return pasted.astype(np.float32), lesions.astype(np.uint8)
 
 
 def _draw(groups: list[str], count: int, rng: np.random.Generator) -> NDArray[np.intp]:

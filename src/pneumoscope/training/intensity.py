@@ -32,7 +32,8 @@ def levels_from_masks(grey: NDArray[np.uint8], *, lungs: NDArray[np.bool_], lesi
     """Levels of a slice (row, column) whose lungs and lesions are known."""
     aerated = grey[lungs & ~lesions] if (lungs & ~lesions).sum() > 50 else grey[lungs]
     lung_grey = float(np.percentile(aerated, 40))
-    return TissueLevels(lung_grey, _bright_mode(grey[~lungs], above=lung_grey))
+    around = ndimage.binary_dilation(lungs, iterations=14) & ~ndimage.binary_dilation(lungs, iterations=2)
+    return TissueLevels(lung_grey, float(np.median(grey[around])) if around.any() else lung_grey + MIN_CONTRAST_GREY)
 
 
 def levels_from_image(grey: NDArray[np.uint8]) -> TissueLevels:
@@ -62,3 +63,19 @@ def _bright_mode(values: NDArray[np.uint8], *, above: float) -> float:
     if not histogram.any():
         return above + MIN_CONTRAST_GREY
     return float(np.argmax(ndimage.gaussian_filter1d(histogram, 4)))
+
+
+def aerated_lungs(hu: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Lungs of a slice (row, column) of approximate HU without consolidation: dark parts inside the body, vessels filled in."""
+    tissue = hu > (LUNG_HU + MUSCLE_HU) / 2
+    body_labels, count = ndimage.label(ndimage.binary_opening(tissue, iterations=2))
+    if not count:
+        return np.zeros(hu.shape, dtype=bool)
+    body = body_labels == 1 + int(np.argmax(np.bincount(body_labels.ravel())[1:]))
+    inside = ndimage.binary_fill_holes(body) & ~tissue
+    labels, count = ndimage.label(ndimage.binary_opening(inside))
+    sizes = np.bincount(labels.ravel())
+    large = sizes >= 0.01 * hu.size  # the trachea and bowel gas are smaller
+    large[0] = False
+    closed: NDArray[np.bool_] = ndimage.binary_fill_holes(ndimage.binary_closing(large[labels], iterations=2))
+    return closed

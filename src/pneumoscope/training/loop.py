@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pneumoscope.segmentation.grid import scale_hu
-from pneumoscope.training.data import Slices, batches, load_slices
+from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
+from pneumoscope.training.data import Part, Slices, batches, load_slices
 from pneumoscope.training.network import LungLesionNet
 
 
@@ -53,19 +53,22 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         first = state["epoch"] + 1
-    parts = [(_load_part(data, part), int(part["per_epoch"])) for part in recipe.parts]
-    held_out = _load_part(data, recipe.validation)
-    steps = sum(count for _, count in parts) // recipe.batch
+    parts = [
+        Part(slices=_load(data, part), per_epoch=part["per_epoch"], paste=part.get("paste", 0.0)) for part in recipe.parts
+    ]
+    donors = np.concatenate([part.slices.lesions for part in parts if part.slices.lesions.any()])
+    held_out = _load(data, recipe.validation)
+    steps = sum(part.per_epoch for part in parts) // recipe.batch
     for epoch in range(first, recipe.epochs):
         started_s, losses = time.monotonic(), []
         rng = np.random.default_rng([recipe.seed, epoch])
         network.train()
-        for step, (image, masks, known) in enumerate(batches(parts, size=recipe.batch, rng=rng)):
+        for step, (image, masks) in enumerate(batches(parts, donors=donors, size=recipe.batch, rng=rng)):
             rate = _learning_rate(recipe, (epoch + step / steps) / recipe.epochs)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             image = image.to(device, memory_format=torch.channels_last)
-            loss = segmentation_loss(network(image), masks.to(device), known.to(device))
+            loss = segmentation_loss(network(image), masks.to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -83,12 +86,12 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
     return checkpoint
 
 
-def segmentation_loss(logits: Tensor, masks: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy plus soft Dice over the batch, for each of lung and lesion, blind to unknown masks."""
-    cross = (F.binary_cross_entropy_with_logits(logits, masks, reduction="none") * known).mean((0, 2, 3))
-    probability = torch.sigmoid(logits) * known
+def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy plus soft Dice over the batch, for each of lung and lesion."""
+    cross = F.binary_cross_entropy_with_logits(logits, masks, reduction="none").mean((0, 2, 3))
+    probability = torch.sigmoid(logits)
     overlap = (probability * masks).sum((0, 2, 3))
-    dice = (2 * overlap + 50) / (probability.sum((0, 2, 3)) + (masks * known).sum((0, 2, 3)) + 50)
+    dice = (2 * overlap + 50) / (probability.sum((0, 2, 3)) + masks.sum((0, 2, 3)) + 50)
     return (cross * torch.tensor([1.0, 2.0], device=cross.device) + (1 - dice)).sum()
 
 
@@ -96,8 +99,8 @@ def segmentation_loss(logits: Tensor, masks: Tensor, known: Tensor) -> Tensor:
 def validate(network: LungLesionNet, slices: Slices, *, device: torch.device) -> dict[str, float]:
     """Dice of lung and lesion, pooled over each patient's slices, mean over patients."""
     network.eval()
-    image = F.avg_pool2d(torch.from_numpy(scale_hu(slices.hu))[:, None], 1)
-    image = F.interpolate(image, size=(192, 192), mode="bilinear", antialias=True)
+    image = torch.from_numpy(scale_hu(slices.hu))[:, None]
+    image = F.interpolate(image, size=(NETWORK_SIZE_PX, NETWORK_SIZE_PX), mode="bilinear", antialias=True)
     logits = torch.cat([network(chunk.to(device)).cpu() for chunk in image.split(16)])
     found = (F.interpolate(logits, size=slices.hu.shape[1:], mode="bilinear") > 0).numpy()
     scores: dict[str, list[float]] = {"lung_dice": [], "lesion_dice": []}
@@ -109,7 +112,7 @@ def validate(network: LungLesionNet, slices: Slices, *, device: torch.device) ->
     return {name: round(float(np.mean(values)), 4) for name, values in scores.items()}
 
 
-def _load_part(data: Path, part: dict[str, Any]) -> Slices:
+def _load(data: Path, part: dict[str, Any]) -> Slices:
     return load_slices(data / "slices", source=part["source"], split=part["split"], labels=tuple(part["labels"]))
 
 

@@ -1,0 +1,111 @@
+"""Draws outlines at the scan's own resolution.
+
+The network says where a lung or a lesion is, on pixels of 2 mm; density says where exactly it ends. Within a band around the
+network's outline a voxel belongs to the denser side when it lies above the level half-way between both tissues, which is where
+the edge of a blurred object lies whatever the blur. Inside the band's inner edge the network is believed, so that vessels and
+consolidation stay part of the lung.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL
+
+HALF = 128  # probability 0.5 in 255ths
+#: Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU).
+LUNG_EDGE_HU = -400
+#: Allowed levels for the edge of a lesion: half-way to faint ground-glass, half-way to consolidation.
+LESION_EDGE_HU = (-720.0, -410.0)
+#: From here a lesion counts as consolidation (Fleischner Society: vessels no longer visible; commonly -300 HU and denser).
+CONSOLIDATION_HU = -300
+#: Lesions smaller than this, in network voxels of 4 mm2 times the slice interval, are noise.
+MIN_LESION_MM3 = 100.0
+#: Lung level where no lesion-free lung is left to measure it.
+DEFAULT_LUNG_HU = -850.0
+
+
+class Bands(NamedTuple):
+    """Where the network is sure, and how far it may be wrong; both (slice, s, s) on the network's picture."""
+
+    core: NDArray[np.bool_]
+    reach: NDArray[np.bool_]
+
+
+def bands(mask: NDArray[np.bool_], *, inner: int, outer: int) -> Bands:
+    """The mask shrunk by ``inner`` and grown by ``outer`` network pixels in-plane."""
+    core, reach = mask, mask
+    for _ in range(inner):
+        core = _shrink(core)
+    for _ in range(outer):
+        reach = ~_shrink(~reach)
+    return Bands(core, reach)
+
+
+def _shrink(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Erode in-plane by a cross of one pixel; plain shifts are several times faster than a general morphology."""
+    out = mask.copy()
+    out[:, 1:] &= mask[:, :-1]
+    out[:, :-1] &= mask[:, 1:]
+    out[:, :, 1:] &= mask[:, :, :-1]
+    out[:, :, :-1] &= mask[:, :, 1:]
+    return out
+
+
+def lung_outline(hu: NDArray[np.int16], *, core: NDArray[np.bool_], reach: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Lung in one slice (row, column): the core, and what is aerated within reach; holes are vessels and are filled."""
+    lung = core | (reach & (hu < LUNG_EDGE_HU))
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(lung) & reach
+    return filled | core
+
+
+def lesion_outline(
+    smooth_hu: NDArray[np.float32], *, core: NDArray[np.bool_], edge_hu: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Lesion in one slice (row, column): the core, and what is denser than the local edge level.
+
+    ``edge_hu``: the level per voxel, infinite beyond reach.
+    """
+    return core | (smooth_hu > edge_hu)
+
+
+def classify_density(smooth_hu: NDArray[np.float32], lesion: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Ground-glass or consolidation for each lesion voxel of one slice, by density."""
+    label = np.where(smooth_hu >= CONSOLIDATION_HU, CONSOLIDATION_LABEL, GROUND_GLASS_LABEL)
+    labelled: NDArray[np.uint8] = np.where(lesion, label, 0).astype(np.uint8)
+    return labelled
+
+
+class LesionLevels(NamedTuple):
+    """Lesions on the network's picture: their numbers, 0 where none, and the edge level of each number."""
+
+    labels: NDArray[np.int32]
+    edge_hu: NDArray[np.float32]
+
+
+def lesion_levels(
+    lesion: NDArray[np.bool_],
+    *,
+    reach: NDArray[np.bool_],
+    lungs: NDArray[np.bool_],
+    hu: NDArray[np.int16],
+    voxel_mm3: NDArray[np.float64],
+) -> LesionLevels:
+    """Number the lesions and find the level half-way between each and the lung around it.
+
+    All arrays (slice, s, s) on the network's picture, ``voxel_mm3`` (slice,). Lesions below ``MIN_LESION_MM3`` are dropped.
+    """
+    healthy = hu[lungs & ~reach]
+    lung_hu = float(np.median(healthy)) if healthy.size > 1000 else DEFAULT_LUNG_HU
+    labels, count = ndimage.label(reach)
+    if not count:
+        return LesionLevels(labels, np.full(1, np.inf, dtype=np.float32))
+    numbers = np.arange(1, count + 1)
+    own = np.where(lesion, labels, 0)
+    size_mm3 = ndimage.sum_labels(np.broadcast_to(voxel_mm3[:, None, None], lesion.shape), own, numbers)
+    level = np.nan_to_num(ndimage.median(hu, own, numbers), nan=DEFAULT_LUNG_HU)
+    edge = np.clip((level + min(lung_hu, -600.0)) / 2, *LESION_EDGE_HU)
+    edge[size_mm3 < MIN_LESION_MM3] = np.inf
+    return LesionLevels(labels, np.concatenate([[np.inf], edge]).astype(np.float32))

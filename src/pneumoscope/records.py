@@ -45,6 +45,7 @@ class Instance:
     SOPInstanceUID: str
     SeriesInstanceUID: str
     TransferSyntaxUID: str
+    StudyInstanceUID: str = ""
     Modality: str = ""
     ImageType: tuple[str, ...] = ()
     InstanceNumber: int | None = None
@@ -74,7 +75,9 @@ class Instance:
     KVP: float | None = None
     AcquisitionDate: str = ""
     AcquisitionTime: str = ""
+    PixelPaddingValue: int | None = None
     has_pixels: bool = True
+    pixel_offset: int | None = None  # byte where plain pixels begin in the file; None where they are encapsulated or deflated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,7 @@ class Series:
 
     study: Study
     instances: tuple[Instance, ...]
+    doubles: tuple[tuple[int, Instance], ...] = ()  # (index of the instance kept, the one left out at its position)
     notices: tuple[Notice, ...] = ()
 
     @property

@@ -65,9 +65,7 @@ def _spread(positions_mm: NDArray[np.float64]) -> list[int]:
     return chosen
 
 
-def _interpolate(
-    found: NDArray[np.uint8], known_mm: NDArray[np.float64], wanted_mm: NDArray[np.float64]
-) -> NDArray[np.uint8]:
+def _interpolate(found: NDArray[np.uint8], known_mm: NDArray[np.float64], wanted_mm: NDArray[np.float64]) -> NDArray[np.uint8]:
     above = np.clip(np.searchsorted(known_mm, wanted_mm), 1, len(known_mm) - 1)
     weight = (wanted_mm - known_mm[above - 1]) / (known_mm[above] - known_mm[above - 1])
     out = np.empty((len(wanted_mm), *found.shape[1:]), dtype=np.uint8)

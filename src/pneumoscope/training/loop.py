@@ -53,9 +53,7 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         first = state["epoch"] + 1
-    parts = [
-        Part(slices=_load(data, part), per_epoch=part["per_epoch"], paste=part.get("paste", 0.0)) for part in recipe.parts
-    ]
+    parts = [Part(slices=_load(data, part), per_epoch=part["per_epoch"], paste=part.get("paste", 0.0)) for part in recipe.parts]
     donors = np.concatenate([part.slices.lesions for part in parts if part.slices.lesions.any()])
     held_out = _load(data, recipe.validation)
     steps = sum(part.per_epoch for part in parts) // recipe.batch

@@ -1,0 +1,94 @@
+"""Pixels of one image to HU."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydicom.encaps import get_frame
+from pydicom.pixels import pixel_array
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+
+from pneumoscope.records import Instance
+
+#: Air. Paddings below it (-2048, -3024, ...) stand for places the scanner did not see and count as air.
+AIR_HU = -1024
+MAX_HU = 32767
+#: What reading damaged pixels raises: GDCM through SimpleITK, pydicom, numpy, the file system.
+DECODE_FAULTS = (RuntimeError, ValueError, OSError, EOFError, AttributeError, KeyError, NotImplementedError, IndexError)
+
+
+def decode_hu(instance: Instance) -> NDArray[np.int16]:
+    """(row, column) HU of one instance, clipped to what air and int16 allow. Raises one of ``DECODE_FAULTS``."""
+    if instance.pixel_offset is not None:
+        raw = _plain(instance)
+    elif instance.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        raw = pixel_array(instance.path, index=instance.frame_index or 0)
+    elif instance.frame_index is None:
+        raw = _compressed(instance.path, instance)
+    else:
+        raw = _compressed_frame(instance)
+    if raw.shape != (instance.Rows, instance.Columns):
+        raise ValueError("pixel data of another size than announced")
+    return _to_hu(raw, instance)
+
+
+def _plain(instance: Instance) -> NDArray[np.generic]:
+    """Pixels that lie in the file as they are."""
+    order = ">" if instance.TransferSyntaxUID == ExplicitVRBigEndian else "<"
+    kind = "i" if instance.PixelRepresentation else "u"
+    dtype = np.dtype(f"{order}{kind}{instance.BitsAllocated // 8}")
+    count = instance.Rows * instance.Columns
+    assert instance.pixel_offset is not None
+    offset = instance.pixel_offset + (instance.frame_index or 0) * count * dtype.itemsize
+    raw: NDArray[np.generic] = np.fromfile(instance.path, dtype=dtype, count=count, offset=offset)
+    if raw.size != count:
+        raise EOFError("pixel data end early")
+    unused = instance.BitsAllocated - instance.BitsStored
+    if unused > 0:  # the bits above BitsStored may hold overlays, or nothing meant
+        raw = (raw << unused) >> unused  # type: ignore[operator]
+    return raw.reshape(instance.Rows, instance.Columns)
+
+
+def _compressed(path: Path, instance: Instance) -> NDArray[np.generic]:
+    """Encapsulated pixels through GDCM, which applies the rescale itself: undone here, so that all paths meet in one place."""
+    hu = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+    slope, intercept = instance.RescaleSlope or 1.0, instance.RescaleIntercept or 0.0
+    raw: NDArray[np.generic] = np.rint((hu - intercept) / slope).astype(np.int32)
+    return raw
+
+
+def _compressed_frame(instance: Instance) -> NDArray[np.generic]:
+    """One encapsulated frame of a multi-frame file, by way of a single-frame file of its own."""
+    dataset = pydicom.dcmread(instance.path)
+    frame = get_frame(dataset.PixelData, instance.frame_index or 0, number_of_frames=int(dataset.NumberOfFrames))
+    single = pydicom.Dataset()
+    for keyword in (
+        *("SOPInstanceUID", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
+        *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    ):
+        setattr(single, keyword, dataset[keyword].value)
+    single.SOPClassUID = pydicom.uid.CTImageStorage
+    single.RescaleSlope, single.RescaleIntercept = 1, 0
+    single.PixelData = pydicom.encaps.encapsulate([frame])
+    single["PixelData"].is_undefined_length = True
+    single.file_meta = pydicom.dataset.FileMetaDataset()
+    single.file_meta.TransferSyntaxUID = instance.TransferSyntaxUID
+    with tempfile.NamedTemporaryFile(suffix=".dcm") as file:
+        single.save_as(file.name, enforce_file_format=True)
+        raw: NDArray[np.generic] = sitk.GetArrayFromImage(sitk.ReadImage(file.name))[0]
+    return raw
+
+
+def _to_hu(raw: NDArray[np.generic], instance: Instance) -> NDArray[np.int16]:
+    slope, intercept = instance.RescaleSlope or 1.0, instance.RescaleIntercept or 0.0
+    if slope == 1.0 and intercept == round(intercept) and raw.dtype.itemsize <= 4:
+        hu = np.add(raw, int(intercept), dtype=np.int32, casting="unsafe")
+    else:
+        hu = np.rint(np.asarray(raw, dtype=np.float64) * slope + intercept)
+    clipped: NDArray[np.int16] = np.clip(hu, AIR_HU, MAX_HU).astype(np.int16)
+    if instance.PixelPaddingValue is not None:
+        clipped[raw == instance.PixelPaddingValue] = AIR_HU
+    return clipped

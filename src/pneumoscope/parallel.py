@@ -1,0 +1,86 @@
+"""Work spread over forked processes that may die.
+
+Parsers and decoders of other people's files are where crashes happen. Each runs in a child; a child that dies costs the one
+item it was at, which comes back as ``Crashed``, and another child goes on with the rest.
+"""
+
+import multiprocessing as mp
+import os
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Crashed:
+    """Stands for the result of an item whose process died."""
+
+
+def fork_map(
+    function: Callable[[Item], Result], items: Sequence[Item], *, processes: int = 2, chunk: int = 1
+) -> Iterator[tuple[int, Result | Crashed]]:
+    """Apply ``function`` to each item in forked children; yields (index, result) as they come.
+
+    What ``function`` raises is a bug and ends the work; expected faults are results. Arrays are best written to shared memory
+    made before the call. ``chunk`` results travel together.
+    """
+    queues = [list(range(start, len(items), processes)) for start in range(min(processes, len(items)))]
+    running = {}
+    for queue in queues:
+        connection = _start(function, items, queue, chunk)
+        running[connection] = queue
+    try:
+        while running:
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                queue = running.pop(ready)
+                try:
+                    results = ready.recv()
+                except EOFError:
+                    if not queue:
+                        continue
+                    yield queue.pop(0), Crashed()
+                    if queue:  # one at a time now, so that the next crash names its item
+                        running[_start(function, items, queue, 1)] = queue
+                    continue
+                running[ready] = queue
+                if isinstance(results, BaseException):
+                    raise results
+                for index, result in results:
+                    queue.remove(index)
+                    yield index, result
+    finally:
+        for connection in running:
+            connection.close()
+
+
+def _start(function: Callable[[Item], Result], items: Sequence[Item], queue: list[int], chunk: int) -> Connection:
+    receiver, sender = mp.Pipe(duplex=False)
+    process = mp.get_context("fork").Process(target=_serve, args=(function, items, list(queue), chunk, sender), daemon=True)
+    process.start()
+    sender.close()
+    return receiver
+
+
+def _serve(function: Callable[[Any], Any], items: Sequence[Any], queue: list[int], chunk: int, sender: Connection) -> None:
+    """Child: work through the queue. Native libraries print to file descriptor 2, whose lines may hold paths: silence it."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    done = []
+    try:
+        for index in queue:
+            done.append((index, function(items[index])))
+            if len(done) >= chunk:
+                sender.send(done)
+                done = []
+        if done:
+            sender.send(done)
+    except (BrokenPipeError, KeyboardInterrupt):  # the parent has gone or was stopped
+        pass
+    except Exception as fault:  # noqa: BLE001  a process boundary: the parent raises it
+        sender.send(fault)
+    finally:
+        sender.close()
+        os._exit(0)  # no clean-up of what was inherited from the parent

@@ -1,0 +1,69 @@
+"""The path of a study, in order; the only place that knows the order."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pneumoscope.classification import score_study
+from pneumoscope.classification.guard import assess
+from pneumoscope.findings import key_slices, measure, severity_points
+from pneumoscope.intake import open_input
+from pneumoscope.models import Bundle
+from pneumoscope.records import Reading, SeriesVerdict, Volume
+from pneumoscope.segmentation import LungLesionNetwork, segment
+from pneumoscope.series import choose_series
+from pneumoscope.volume import load_volume
+
+#: Told how far a stage has come: its name, steps done, steps in all.
+Progress = Callable[[str, int, int], None]
+STAGES = ("find", "load", "segment", "measure", "write")
+
+
+def read_path(path: Path, bundle: Bundle, *, progress: Progress = lambda *_: None) -> Reading:
+    """Read the study at ``path``. Raises what its stages raise."""
+    volume, verdicts = load_path(path, progress=progress)
+    return read_volume(volume, bundle, verdicts=verdicts, progress=progress)
+
+
+def load_path(path: Path, *, progress: Progress = lambda *_: None) -> tuple[Volume, tuple[SeriesVerdict, ...]]:
+    """Find, choose and decode the series to be read."""
+    with open_input(path, progress=lambda done, total: progress("find", done, total)) as found:
+        if found.volume is not None:
+            return found.volume, ()
+        series, verdicts = choose_series(found.instances, found.studies)
+        progress("find", 1, 1)
+        return load_volume(series, progress=lambda done, total: progress("load", done, total)), verdicts
+
+
+def read_volume(
+    volume: Volume,
+    bundle: Bundle,
+    *,
+    verdicts: tuple[SeriesVerdict, ...] = (),
+    progress: Progress = lambda *_: None,
+) -> Reading:
+    """Segment, judge and measure a volume."""
+    masks = segment(
+        volume,
+        LungLesionNetwork(bundle.onnx),
+        lesion_threshold=bundle.lesion_threshold,
+        progress=lambda done, total: progress("segment", done, total),
+    )
+    progress("measure", 0, 2)
+    assessment = assess(volume, masks)
+    findings = measure(volume, masks)
+    progress("measure", 1, 2)
+    reading = Reading(
+        volume=volume,
+        masks=masks,
+        findings=findings,
+        severity_points=severity_points(findings),
+        key_slices=key_slices(volume, masks),
+        scores=score_study(volume, masks, calibration=bundle.calibration, doubts=assessment.doubts),
+        notices=(*volume.notices, *assessment.doubts, *assessment.warnings),
+        verdicts=verdicts,
+        model=bundle.model,
+        made_at=datetime.now(UTC),
+    )
+    progress("measure", 2, 2)
+    return reading

@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from pneumoscope.phantom import training_slice
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
 from pneumoscope.training.intensity import LUNG_HU, MUSCLE_HU, aerated_lungs, levels_from_image, levels_from_masks
 
@@ -61,6 +62,19 @@ def load_slices(root: Path, *, source: str, split: str, labels: tuple[str, ...])
         lungs=np.stack(lungs).astype(np.uint8),
         lesions=np.stack(lesions).astype(np.uint8),
         groups=[row["group"] for row in rows],
+    )
+
+
+def phantom_slices(count: int, *, seed: int) -> Slices:
+    """Synthetic slices, from below the lungs to the neck, with and without lesions: exact masks, and no hospital's mark."""
+    rng = np.random.default_rng([seed, 17])
+    made = [training_slice(rng, size_px=STORED_SIZE_PX, pixel_spacing_mm=1.5) for _ in range(count)]
+    hu, lungs, lesions = (np.stack([slices[part] for slices in made]) for part in range(3))
+    return Slices(
+        hu=hu,
+        lungs=lungs.astype(np.uint8),
+        lesions=lesions.astype(np.uint8),
+        groups=[f"phantom_{k}" for k in range(count)],
     )
 
 

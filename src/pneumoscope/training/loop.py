@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
-from pneumoscope.training.data import Part, Slices, batches, load_slices
+from pneumoscope.training.data import Part, Slices, batches, load_slices, phantom_slices
 from pneumoscope.training.network import LungLesionNet
 
 
@@ -54,7 +54,7 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
         optimiser.load_state_dict(state["optimiser"])
         first = state["epoch"] + 1
     parts = [Part(slices=_load(data, part), per_epoch=part["per_epoch"], paste=part.get("paste", 0.0)) for part in recipe.parts]
-    donors = np.concatenate([part.slices.lesions for part in parts if part.slices.lesions.any()])
+    donors = np.concatenate([p.slices.lesions[p.slices.lesions.any((1, 2))] for p in parts])
     held_out = _load(data, recipe.validation)
     steps = sum(part.per_epoch for part in parts) // recipe.batch
     for epoch in range(first, recipe.epochs):
@@ -111,6 +111,8 @@ def validate(network: LungLesionNet, slices: Slices, *, device: torch.device) ->
 
 
 def _load(data: Path, part: dict[str, Any]) -> Slices:
+    if part["source"] == "phantom":
+        return phantom_slices(part["count"], seed=part["seed"])
     return load_slices(data / "slices", source=part["source"], split=part["split"], labels=tuple(part["labels"]))
 
 

@@ -1,0 +1,119 @@
+"""The command line: one verb per tool. It parses, shows progress and turns errors into exit statuses; the work is elsewhere."""
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from pneumoscope import __version__
+from pneumoscope.errors import Interrupted, NoEligibleSeries, PneumoscopeError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+BUG_EXIT_STATUS = 1
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app()
+    raise SystemExit(0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"pneumoscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Read chest CT for COVID-19 pneumonia. Research software, not a medical device."""
+
+
+@app.command()
+def read(
+    path: Annotated[Path, typer.Argument(help="Folder, zip, DICOM file, DICOMDIR, NIfTI, MetaImage or NRRD.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results [default: reading].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")] = False,
+) -> None:
+    """Read one study and write its results.
+
+    With --json and no --out nothing is written. Exit status: 0 read, 3 not readable, 4 this machine needs a person.
+    """
+    with _told(as_json=as_json):
+        _read(path, out=out, as_json=as_json)
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="New folder for the sample study.")],
+) -> None:
+    """Write the sample study: a synthetic chest CT with lesions, as DICOM files."""
+    from pneumoscope.phantom import write_sample
+
+    with _told(as_json=False):
+        count = write_sample(folder)
+        print(f"{count} images in {folder}")
+
+
+def _read(path: Path, *, out: Path | None, as_json: bool) -> None:
+    # what takes long to import is imported once the arguments are known to be right
+    from pneumoscope.models import load_bundle
+    from pneumoscope.output import check_target, write_all
+    from pneumoscope.pipeline import read_path
+    from pneumoscope.progress import stage_bars
+    from pneumoscope.results.build import build_parcels
+    from pneumoscope.results.document import to_dict
+    from pneumoscope.summary import print_summary
+
+    started_s = time.monotonic()
+    target = out or (None if as_json else Path("reading"))
+    if target:
+        check_target(target)
+    bundle = load_bundle()
+    with stage_bars(visible=not as_json) as bars:
+        reading = read_path(path, bundle, progress=bars.step)
+        if target:
+            parcels = build_parcels(reading, progress=lambda done, total: bars.step("build", done, total))
+            write_all(parcels, target)
+    if as_json:
+        print(json.dumps(to_dict(reading), ensure_ascii=False, allow_nan=False))
+    else:
+        assert target is not None
+        print_summary(reading, target, bars.seconds, time.monotonic() - started_s)
+
+
+@contextlib.contextmanager
+def _told(*, as_json: bool) -> Iterator[None]:
+    """Say what went wrong in one sentence with its code, and leave with the status that the error asks for."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave(Interrupted("Stopped; nothing was written."), as_json=as_json)
+    except PneumoscopeError as fault:
+        _leave(fault, as_json=as_json)
+
+
+def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
+    reasons = fault.reasons if isinstance(fault, NoEligibleSeries) else ()
+    if as_json:
+        document = {"error": fault.code, "message": str(fault), "reasons": [dict(code=c, text=t) for c, t in reasons]}
+        print(json.dumps(document, ensure_ascii=False))
+    else:
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(f"[bold red]Not read[/] ({fault.code}): {fault}", markup=True)
+        for code, text in reasons[1:6]:
+            console.print(f"  another series ({code}): {text}", markup=False)
+        if len(reasons) > 6:
+            console.print(f"  and {len(reasons) - 6} more series", markup=False)
+    sys.stdout.flush()
+    raise SystemExit(fault.exit_status)

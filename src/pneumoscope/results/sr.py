@@ -1,0 +1,277 @@
+"""Comprehensive 3D SR, root TID 1500 Measurement Report: measures, evaluations and what they refer to (IHE AI Results).
+
+Groups, in this order: the study as a whole; both lungs; each segment of the SEG (TID 1411); the six zones; the key slices. All
+but the segments' are TID 1501. The document is PRELIMINARY and UNVERIFIED: no person has seen it.
+"""
+
+import math
+
+from highdicom import sr
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes as dicom_codes
+from pydicom.sr.coding import Code as DicomCode
+from pydicom.uid import Comprehensive3DSRStorage
+
+from pneumoscope import codes
+from pneumoscope.codes import Code, severity
+from pneumoscope.records import GROUND_GLASS_LABEL, ZONES, Category, Finding, KeySlice, Lung, Reading, Region
+from pneumoscope.results.header import Kind, first_instance, new_result
+from pneumoscope.results.seg import SEGMENTS, Segment, tracking_uid
+from pneumoscope.results.source import source_datasets
+from pneumoscope.results.words import headline
+
+Group = sr.MeasurementsAndQualitativeEvaluations
+REGION_OF_LUNG = {Lung.RIGHT.label: Region.RIGHT_LUNG, Lung.LEFT.label: Region.LEFT_LUNG}
+#: What names an instance.
+IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+#: What highdicom takes from the evidence, and checks more strictly than archives do.
+PATIENT_AND_STUDY = (
+    "PatientID",
+    "PatientName",
+    "PatientSex",
+    "PatientBirthDate",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+)
+
+
+def build_sr(reading: Reading, *, seg: Dataset | None) -> Dataset:
+    """The findings of a reading; groups of regions of interest refer to ``seg``, which is None where nothing was segmented."""
+    first_instance(reading)  # says why, where there is none
+    groups = [_study_group(reading), _region_group(reading, Region.LUNGS)]
+    groups += _segment_groups(reading, seg) if seg is not None else []
+    groups += [_region_group(reading, zone) for zone in ZONES]
+    groups += [_key_slice_group(reading, rank, key) for rank, key in enumerate(reading.key_slices, start=1)]
+    content = sr.MeasurementReport(
+        observation_context=_observer(reading),
+        procedure_reported=_coded(codes.CHEST_CT),
+        imaging_measurements=groups,
+    )
+    return _document(reading, content, seg)
+
+
+def _document(reading: Reading, content: sr.MeasurementReport, seg: Dataset | None) -> Dataset:
+    header = new_result(reading, Kind.FINDINGS, Comprehensive3DSRStorage)
+    document = sr.Comprehensive3DSR(
+        evidence=_evidence(reading, seg),
+        content=content,
+        series_instance_uid=header.SeriesInstanceUID,
+        series_number=header.SeriesNumber,
+        sop_instance_uid=header.SOPInstanceUID,
+        instance_number=header.InstanceNumber,
+        manufacturer=header.Manufacturer,
+        is_complete=True,
+    )
+    ds = Dataset()
+    ds.update({element.tag: element for element in document})
+    ds.update(header)
+    ds.CodingSchemeIdentificationSequence = [_private_scheme()]
+    return ds
+
+
+def _private_scheme() -> Dataset:
+    """Who answers for the codes of our own (PS3.3 C.12.1.1.1)."""
+    item = Dataset()
+    item.CodingSchemeDesignator = codes.PRIVATE
+    item.CodingSchemeName = "Pneumoscope codes"
+    item.CodingSchemeResponsibleOrganization = "Pneumoscope"
+    return item
+
+
+def _evidence(reading: Reading, seg: Dataset | None) -> list[Dataset]:
+    """What was read and the SEG, as far as a reference needs; patient and study come with the header, as the source has them."""
+    images = source_datasets(reading.volume) + ([] if seg is None else [seg])
+    references = []
+    for image in images:
+        reference = Dataset()
+        for keyword in IDENTITY:
+            reference.add(image[keyword])
+        references.append(reference)
+    for keyword in PATIENT_AND_STUDY:
+        setattr(references[0], keyword, None)
+    return references
+
+
+def _observer(reading: Reading) -> sr.ObservationContext:
+    model = reading.model
+    return sr.ObservationContext(
+        observer_device_context=sr.ObserverContext(
+            observer_type=dicom_codes.DCM.Device,
+            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+                uid=model.device_uid,
+                name=f"{model.name} {model.version}",
+                manufacturer_name=model.manufacturer,
+                model_name=model.name,
+                serial_number=model.sha256[:16],
+            ),
+        )
+    )
+
+
+def _study_group(reading: Reading) -> Group:
+    """The question that the reading answers: score, category, severity, and in words what a reader should know."""
+    scores = reading.scores
+    measurements = _numbers((codes.SEVERITY_SCORE, reading.severity_points, codes.UNITY))
+    if scores.probability is not None:
+        measurements += _numbers((codes.STUDY_SCORE, round(scores.probability, 4), codes.UNITY))
+    group = Group(
+        tracking_identifier=_tracking(reading, "Study"),
+        # a bare Finding reads as present, whatever the category beside it says
+        finding_type=_coded(codes.COVID_PNEUMONIA) if scores.category is Category.SIGN else None,
+        finding_sites=[_site(Region.LUNGS)],
+        algorithm_id=_algorithm(reading),
+        measurements=measurements,
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(name=_coded(codes.CATEGORY), value=_coded(codes.CATEGORIES[scores.category]))
+        ],
+    )
+    texts = [(codes.SUMMARY, headline(reading)), (codes.REASON, scores.reason)]
+    texts += [(codes.NOTICE, notice.text) for notice in reading.notices]
+    for name, text in texts:
+        if text:
+            group[0].ContentSequence.append(
+                sr.TextContentItem(name=_coded(name), value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+            )
+    return group
+
+
+def _region_group(reading: Reading, region: Region) -> Group:
+    """Both lungs, or a zone with its severity band: regions that are no segment of their own."""
+    finding = reading.finding(region)
+    measurements = _measures(finding)
+    if region in ZONES:
+        measurements += _numbers((codes.SEVERITY_BAND, severity(finding.share)[0], codes.UNITY))
+    return Group(
+        tracking_identifier=_tracking(reading, "Both lungs" if region is Region.LUNGS else codes.ANATOMY[region].meaning),
+        finding_category=_coded(codes.ANATOMICAL_STRUCTURE),
+        finding_type=_coded(codes.LUNG),
+        finding_sites=[_site(region)],
+        algorithm_id=_algorithm(reading),
+        measurements=measurements,
+    )
+
+
+def _segment_groups(reading: Reading, seg: Dataset) -> list[sr.VolumetricROIMeasurementsAndQualitativeEvaluations]:
+    """One group per segment that the SEG holds."""
+    by_label = {segment.label: segment for segment in SEGMENTS}
+    series = sr.SourceSeriesForSegmentation(first_instance(reading).SeriesInstanceUID)
+    groups = []
+    for item in seg.SegmentSequence:
+        segment = by_label[item.SegmentLabel]
+        groups.append(
+            sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+                tracking_identifier=sr.TrackingIdentifier(uid=item.TrackingUID, identifier=item.TrackingID),
+                referenced_segment=sr.ReferencedSegment(
+                    sop_class_uid=seg.SOPClassUID,
+                    sop_instance_uid=seg.SOPInstanceUID,
+                    segment_number=item.SegmentNumber,
+                    source_series=series,
+                ),
+                finding_category=_coded(segment.category),
+                finding_type=_coded(segment.kind),
+                finding_sites=[_site(_segment_region(segment))],
+                algorithm_id=_algorithm(reading),
+                measurements=_segment_measures(reading, segment),
+            )
+        )
+    return groups
+
+
+def _segment_region(segment: Segment) -> Region:
+    return Region.LUNGS if segment.in_lesions else REGION_OF_LUNG[segment.value]
+
+
+def _segment_measures(reading: Reading, segment: Segment) -> list[sr.Measurement]:
+    finding = reading.finding(_segment_region(segment))
+    if not segment.in_lesions:
+        return _measures(finding)
+    volume_ml = finding.ground_glass_ml if segment.value == GROUND_GLASS_LABEL else finding.consolidation_ml
+    return _numbers((codes.LUNG_VOLUME, round(volume_ml, 2), codes.MILLILITRE))
+
+
+def _key_slice_group(reading: Reading, rank: int, key: KeySlice) -> Group:
+    """A slice worth looking at, with the image itself; ``rank`` 1 first."""
+    instance = reading.volume.instances[key.index]
+    return Group(
+        tracking_identifier=_tracking(reading, f"Key slice {rank}"),
+        finding_type=_coded(codes.LESION) if key.lesion_area_mm2 > 0 else None,
+        finding_sites=[_site(Region.LUNGS)],
+        algorithm_id=_algorithm(reading),
+        measurements=_numbers(
+            (codes.LESION_AREA, round(key.lesion_area_mm2, 1), codes.SQUARE_MILLIMETRE),
+            (codes.SLICE_SHARE, round(key.share * 100, 2), codes.PERCENT),
+        ),
+        source_images=[
+            sr.SourceImageForMeasurementGroup(
+                instance.SOPClassUID,
+                instance.SOPInstanceUID,
+                None if instance.frame_index is None else [instance.frame_index + 1],
+            )
+        ],
+    )
+
+
+def _measures(finding: Finding) -> list[sr.Measurement]:
+    """The measures of a region; the lesion volume carries its uncertainty, and a region without a voxel has no density."""
+    volume, lesion, *others = _numbers(
+        (codes.LUNG_VOLUME, round(finding.volume_ml, 2), codes.MILLILITRE),
+        (codes.LESION_VOLUME, round(finding.lesion_ml, 2), codes.MILLILITRE),
+        (codes.GROUND_GLASS_VOLUME, round(finding.ground_glass_ml, 2), codes.MILLILITRE),
+        (codes.CONSOLIDATION_VOLUME, round(finding.consolidation_ml, 2), codes.MILLILITRE),
+        (codes.LESION_SHARE, round(finding.share * 100, 2), codes.PERCENT),
+    )
+    _add_uncertainty(lesion, round(finding.lesion_uncertainty_ml, 2), codes.MILLILITRE)
+    if finding.volume_ml > 0 and math.isfinite(finding.mean_hu):
+        others.append(
+            sr.Measurement(
+                name=_coded(codes.ATTENUATION),
+                value=round(finding.mean_hu, 1),
+                unit=_coded(codes.HOUNSFIELD),
+                derivation=_coded(codes.MEAN),
+            )
+        )
+    return [volume, lesion, *others]
+
+
+def _numbers(*rows: tuple[Code, float, Code]) -> list[sr.Measurement]:
+    """Measurements from rows of (name, value, unit)."""
+    return [sr.Measurement(name=_coded(name), value=value, unit=_coded(unit)) for name, value, unit in rows]
+
+
+def _add_uncertainty(measurement: sr.Measurement, half_width: float, unit: Code) -> None:
+    """Upper and lower range (TID 310), in the measurement's unit; highdicom's own would be without unit."""
+    measurement[0].ContentSequence = sr.ContentSequence(
+        [
+            sr.NumContentItem(
+                name=_coded(name),
+                value=half_width,
+                unit=_coded(unit),
+                relationship_type=sr.RelationshipTypeValues.HAS_PROPERTIES,
+            )
+            for name in (codes.UPPER_UNCERTAINTY, codes.LOWER_UNCERTAINTY)
+        ]
+    )
+
+
+def _tracking(reading: Reading, what: str) -> sr.TrackingIdentifier:
+    return sr.TrackingIdentifier(uid=tracking_uid(reading, what), identifier=what)
+
+
+def _algorithm(reading: Reading) -> sr.AlgorithmIdentification:
+    return sr.AlgorithmIdentification(
+        name=reading.model.name,
+        version=reading.model.version,
+        family=_coded(codes.ARTIFICIAL_INTELLIGENCE),
+        manufacturer=reading.model.manufacturer,
+    )
+
+
+def _site(region: Region) -> sr.FindingSite:
+    anatomy, laterality = codes.SITES[region]
+    return sr.FindingSite(_coded(anatomy), laterality=None if laterality is None else _coded(laterality))
+
+
+def _coded(code: Code) -> DicomCode:
+    return DicomCode(code.value, code.scheme, code.meaning)

@@ -5,6 +5,7 @@ but the segments' are TID 1501. The document is PRELIMINARY and UNVERIFIED: no p
 """
 
 import math
+from typing import TypeAlias
 
 from highdicom import sr
 from pydicom.dataset import Dataset
@@ -20,7 +21,7 @@ from pneumoscope.results.seg import SEGMENTS, Segment, tracking_uid
 from pneumoscope.results.source import source_datasets
 from pneumoscope.results.words import headline
 
-Group = sr.MeasurementsAndQualitativeEvaluations
+Group: TypeAlias = sr.MeasurementsAndQualitativeEvaluations
 REGION_OF_LUNG = {Lung.RIGHT.label: Region.RIGHT_LUNG, Lung.LEFT.label: Region.LEFT_LUNG}
 #: What names an instance.
 IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -81,7 +82,7 @@ def _private_scheme() -> Dataset:
 
 
 def _evidence(reading: Reading, seg: Dataset | None) -> list[Dataset]:
-    """What was read and the SEG, as far as a reference needs; patient and study come with the header, as the source has them."""
+    """What was read and the SEG, as far as a reference needs; patient and study come with the header."""
     images = source_datasets(reading.volume) + ([] if seg is None else [seg])
     references = []
     for image in images:

@@ -70,10 +70,15 @@ def patient_and_study(study: Study) -> Dataset:
     optional = {"PatientAge", "StudyDescription"}
     for keyword, value in vars(study).items():
         if value or keyword not in optional:
-            tag = tag_for_keyword(keyword)
-            assert tag is not None
-            ds.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE))
+            put_as_is(ds, keyword, value)
     return ds
+
+
+def put_as_is(ds: Dataset, keyword: str, value: str) -> None:
+    """Set an element to what the source says, even where that breaks the rules of its value representation."""
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    ds.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE))
 
 
 def result_uid(reading: Reading, *parts: object) -> UID:
@@ -109,7 +114,7 @@ def _series_number(source: int | None, kind: Kind) -> int:
 def _equipment(reading: Reading) -> Dataset:
     """General and Enhanced General Equipment: the algorithm."""
     model = reading.model
-    if not UID(model.device_uid).is_valid:
+    if not UID(model.device_uid, validation_mode=config.IGNORE).is_valid:
         raise ValueError(f"the model's device_uid is no UID: {model.device_uid!r}")
     ds = Dataset()
     ds.Manufacturer = model.manufacturer

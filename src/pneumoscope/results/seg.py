@@ -16,7 +16,7 @@ from pydicom.uid import UID, SegmentationStorage
 from pneumoscope import codes
 from pneumoscope.codes import Code
 from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL, Instance, Lung, Masks, Reading, Volume
-from pneumoscope.results.header import Kind, code_item, decimal, first_instance, new_result, result_uid
+from pneumoscope.results.header import Kind, code_item, decimal, first_instance, new_result, put_as_is, result_uid
 from pneumoscope.results.source import image_reference, series_references
 
 REFERENCED_SEGMENT_NUMBER = 0x0062000B
@@ -94,7 +94,7 @@ def build_seg(reading: Reading) -> Dataset | None:
         return None
     frames = [(number, k) for number, (_, slices) in enumerate(found, start=1) for k in slices]
     ds = new_result(reading, Kind.SEGMENTATION, SegmentationStorage)
-    ds.FrameOfReferenceUID = UID(source.FrameOfReferenceUID) or result_uid(reading, "frame of reference")
+    put_as_is(ds, "FrameOfReferenceUID", source.FrameOfReferenceUID or result_uid(reading, "frame of reference"))
     ds.PositionReferenceIndicator = ""
     _add_image(ds, reading.volume, lossy=source.LossyImageCompression == "01")
     ds.SegmentSequence = [_describe(reading, number, segment) for number, (segment, _) in enumerate(found, start=1)]

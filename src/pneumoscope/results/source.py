@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
 from pneumoscope.records import Instance, Volume
-from pneumoscope.results.header import patient_and_study
+from pneumoscope.results.header import patient_and_study, put_as_is
 
 
 def source_datasets(volume: Volume) -> list[Dataset]:
@@ -24,8 +23,8 @@ def source_datasets(volume: Volume) -> list[Dataset]:
 def image_reference(instance: Instance) -> Dataset:
     """Image SOP Instance Reference Macro (PS3.3 Table 10-3) of one slice, with its frame where its file has several."""
     item = Dataset()
-    item.ReferencedSOPClassUID = UID(instance.SOPClassUID)
-    item.ReferencedSOPInstanceUID = UID(instance.SOPInstanceUID)
+    put_as_is(item, "ReferencedSOPClassUID", instance.SOPClassUID)
+    put_as_is(item, "ReferencedSOPInstanceUID", instance.SOPInstanceUID)
     if instance.frame_index is not None:
         item.ReferencedFrameNumber = instance.frame_index + 1
     return item
@@ -49,7 +48,7 @@ def series_references(instances: Iterable[Instance]) -> list[Dataset]:
     items = []
     for SeriesInstanceUID, members in by_series.items():
         item = Dataset()
-        item.SeriesInstanceUID = UID(SeriesInstanceUID)
+        put_as_is(item, "SeriesInstanceUID", SeriesInstanceUID)
         item.ReferencedInstanceSequence = file_references(members)
         items.append(item)
     return items
@@ -63,10 +62,10 @@ def _header(instance: Instance, shared: Dataset) -> Dataset:
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.update(shared)
-    ds.SOPClassUID = UID(instance.SOPClassUID)
-    ds.SOPInstanceUID = UID(instance.SOPInstanceUID)
-    ds.SeriesInstanceUID = UID(instance.SeriesInstanceUID)
-    ds.FrameOfReferenceUID = UID(instance.FrameOfReferenceUID)
+    put_as_is(ds, "SOPClassUID", instance.SOPClassUID)
+    put_as_is(ds, "SOPInstanceUID", instance.SOPInstanceUID)
+    put_as_is(ds, "SeriesInstanceUID", instance.SeriesInstanceUID)
+    put_as_is(ds, "FrameOfReferenceUID", instance.FrameOfReferenceUID)
     ds.Modality = instance.Modality
     ds.Rows, ds.Columns = instance.Rows, instance.Columns
     return ds

@@ -106,7 +106,7 @@ def _told(*, as_json: bool) -> Iterator[None]:
 def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
     reasons = fault.reasons if isinstance(fault, NoEligibleSeries) else ()
     if as_json:
-        document = {"error": fault.code, "message": str(fault), "reasons": [dict(code=c, text=t) for c, t in reasons]}
+        document = {"error": fault.code, "message": str(fault), "reasons": [{"code": c, "text": t} for c, t in reasons]}
         print(json.dumps(document, ensure_ascii=False))
     else:
         console = Console(stderr=True, soft_wrap=True, highlight=False)

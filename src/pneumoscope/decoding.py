@@ -8,7 +8,7 @@ import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from pneumoscope.records import Instance
@@ -75,7 +75,7 @@ def _compressed_frame(instance: Instance) -> NDArray[np.generic]:
     single.PixelData = pydicom.encaps.encapsulate([frame])
     single["PixelData"].is_undefined_length = True
     single.file_meta = pydicom.dataset.FileMetaDataset()
-    single.file_meta.TransferSyntaxUID = instance.TransferSyntaxUID
+    single.file_meta.TransferSyntaxUID = pydicom.uid.UID(instance.TransferSyntaxUID)
     with tempfile.NamedTemporaryFile(suffix=".dcm") as file:
         single.save_as(file.name, enforce_file_format=True)
         raw: NDArray[np.generic] = sitk.GetArrayFromImage(sitk.ReadImage(file.name))[0]

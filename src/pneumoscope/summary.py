@@ -22,11 +22,17 @@ def print_summary(reading: Reading, folder: Path, stage_seconds: dict[str, float
     subtitle = f"{score}, severity {reading.severity_points} of 24. {NOT_FOR_DIAGNOSIS}"
     console.print(Panel(f"[{style}]{headline(reading)}[/]", subtitle=subtitle))
     table = Table(box=None, pad_edge=False)
-    for head, justify in (("region", "left"), ("volume ml", "right"), ("lesion ml", "right"), ("share", "right"), ("band", "left")):
+    for head, justify in (
+        ("region", "left"),
+        ("volume ml", "right"),
+        ("lesion ml", "right"),
+        ("share", "right"),
+        ("band", "left"),
+    ):
         table.add_column(head, justify=justify)  # type: ignore[arg-type]
     for region in (Region.LUNGS, Region.RIGHT_LUNG, Region.LEFT_LUNG, *ZONES):
         finding = reading.finding(region)
-        band = "{} of 4".format(severity(finding.share)[0]) if region in ZONES else ""
+        band = f"{severity(finding.share)[0]} of 4" if region in ZONES else ""
         lesion = f"{finding.lesion_ml:.1f} ± {finding.lesion_uncertainty_ml:.1f}"
         table.add_row(REGION_WORDS[region], f"{finding.volume_ml:.0f}", lesion, percent(finding.share), band)
     console.print(table)
@@ -34,7 +40,9 @@ def print_summary(reading: Reading, folder: Path, stage_seconds: dict[str, float
         console.print(f"[yellow]![/] {notice.text}")
     for verdict in reading.verdicts:
         if not verdict.chosen:
-            console.print(f"  series {verdict.SeriesNumber}, {verdict.image_count} images, not read: {verdict.reason}", markup=False)
+            console.print(
+                f"  series {verdict.SeriesNumber}, {verdict.image_count} images, not read: {verdict.reason}", markup=False
+            )
     spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stage_seconds.items())
     console.print(f"Done in {total_s:.1f} s ({spent}).")
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)

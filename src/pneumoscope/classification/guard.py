@@ -102,7 +102,7 @@ def _doubts(volume: Volume, masks: Masks) -> list[Notice]:
     weight = np.count_nonzero(masks.lungs, axis=(1, 2))
     if (confidence := float((masks.confidence * weight).sum() / weight.sum())) < MIN_CONFIDENCE:
         doubt(
-            f"The network is unsure ({confidence:.2f}; {MIN_CONFIDENCE} is needed): the images are unlike those it learned from."
+            f"The network is unsure ({confidence:.2f}; {MIN_CONFIDENCE} is needed): the images are unlike its training images."
         )
     return doubts
 

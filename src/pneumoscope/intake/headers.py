@@ -22,7 +22,7 @@ MULTI_FRAME_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 #: Bytes from the pixel element's tag to its value.
 _PIXEL_HEADER_BYTES = {ExplicitVRLittleEndian: 12, ExplicitVRBigEndian: 12, ImplicitVRLittleEndian: 8}
 
-_STUDY_TEXT = [name for name in Study.__dataclass_fields__]
+_STUDY_TEXT = list(Study.__dataclass_fields__)
 _TEXT = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -82,10 +82,10 @@ class Header(NamedTuple):
 
 def looks_like_dicom(start: bytes) -> bool:
     """Whether a file's first 132 bytes may begin a DICOM file, with its preamble or, as some old exports, without."""
-    return start[128:132] == b"DICM" or start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00"
+    return start[128:132] == b"DICM" or (start[:2] in (b"\x08\x00", b"\x02\x00") and start[3:4] == b"\x00")
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> Header:  # noqa: PLR0911  a return for each way out
     """Read one file; faults come back as a code, never as an exception."""
     try:
         with path.open("rb") as file:
@@ -125,7 +125,7 @@ def _to_nouns(path: Path, dataset: Dataset, *, end: int, after: bytes) -> Header
         **{keyword: text(dataset, keyword) for keyword in _TEXT},
         **{keyword: int(value) for keyword in _INTEGERS if (value := _number(dataset, keyword)) is not None},
         **{keyword: value for keyword in _REALS if (value := _number(dataset, keyword)) is not None},
-        **{keyword: value for keyword, n in _VECTORS.items() if (value := _vector(dataset, keyword, n)) is not None},
+        **{keyword: vector for keyword, n in _VECTORS.items() if (vector := _vector(dataset, keyword, n)) is not None},
     }
     if dataset.SOPClassUID not in MULTI_FRAME_CT:
         return Header(study=study, instances=(Instance(**common),))
@@ -153,7 +153,7 @@ def _frames(dataset: Dataset, common: dict[str, Any]) -> tuple[Instance, ...]:
         ]
         for group in groups:
             fields |= {keyword: v for keyword, n in _VECTORS.items() if (v := _vector(group, keyword, n)) is not None}
-            fields |= {keyword: v for keyword in _REALS if (v := _number(group, keyword)) is not None}
+            fields |= {keyword: number for keyword in _REALS if (number := _number(group, keyword)) is not None}
             if "ConvolutionKernel" in group:
                 fields["ConvolutionKernel"] = "\\".join(str(part) for part in _multi(group, "ConvolutionKernel"))
             if "FrameType" in group:

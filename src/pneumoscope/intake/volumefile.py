@@ -47,7 +47,7 @@ def read_volume_file(path: Path) -> Volume:
     step = direction[:, 2] * spacing[2]
     origins = np.array(image.GetOrigin()) + np.arange(len(values))[:, None] * step
     hu = np.clip(np.rint(values), -1024, 32767).astype(np.int16)
-    positions_mm = np.arange(len(values)) * float(spacing[2])
+    positions_mm = np.arange(len(values), dtype=np.float64) * float(spacing[2])
     hu.flags.writeable = False
     digest = hashlib.sha256(hu[:: max(1, len(hu) // 8)].tobytes()).digest()
     return Volume(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 FAT_HU, MUSCLE_HU, BLOOD_HU, LIVER_HU, BONE_HU, MARROW_HU = -95.0, 45.0, 45.0, 58.0, 650.0, 220.0
 LUNG_TOP_MM = 285.0
@@ -134,7 +134,8 @@ def vessels(build: Build, seed: int) -> tuple[NDArray[np.float64], NDArray[np.fl
     def grow(start: NDArray[np.float64], direction: NDArray[np.float64], radius: float, side: int) -> None:
         length = rng.uniform(14, 26) * (0.5 + radius / 4)
         end = start + direction * length
-        inside = lung(*(np.float32(v).reshape(1) for v in end), side, build)[0]
+        x, y, z = (np.full(1, v, dtype=np.float32) for v in end)
+        inside = lung(x, y, z, side, build)[0]
         if radius < 0.5 or (inside > -3 and len(ends) > 12):
             return
         ends.append(np.stack([start, end]))

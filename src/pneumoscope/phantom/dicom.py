@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from pneumoscope.phantom.lesions import Lesion, LesionKind
 from pneumoscope.phantom.render import Phantom, PhantomSpec, render
@@ -61,10 +61,10 @@ def write_dicom(
     return count
 
 
-def _uid(spec: PhantomSpec, what: str) -> str:
+def _uid(spec: PhantomSpec, what: str) -> UID:
     """A UID under the UUID root (PS3.5 B.2) that is the same for the same spec."""
     digest = hashlib.sha256(f"{spec!r} {what}".encode()).digest()
-    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+    return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
 def _common(spec: PhantomSpec, *, PatientName: str, PatientID: str, SeriesDescription: str) -> Dataset:

@@ -60,9 +60,7 @@ class Shape:
         cx, cy, cz = self.lesion.centre_mm
         dx, dy, dz = x - cx, y - cy, (z - cz) * 1.1
         distance = np.sqrt(dx**2 + dy**2 + dz**2) + 1e-3
-        bumps = sum(
-            np.sin((dx * wx + dy * wy + dz * wz) / distance + phase) for wx, wy, wz, phase in self.waves
-        )
+        bumps = sum(np.sin((dx * wx + dy * wy + dz * wz) / distance + phase) for wx, wy, wz, phase in self.waves)
         return np.asarray(distance - radius_mm * (1 + self.lesion.roughness * bumps / len(self.waves)), dtype=np.float32)
 
 
@@ -80,7 +78,8 @@ def shape_of(lesion: Lesion, build: Build) -> Shape:
     x, y, z = np.meshgrid(cx + axis, cy + axis, cz + axis, indexing="ij", sparse=True)
     wall = lung(x, y, z, lesion.side, build) + 0.3
     probe = Shape(lesion=lesion, radius_mm=1.0, waves=waves)
-    free = probe._free(x, y, z, 0.0)  # distance; the bumps scale with the radius and are found from a second probe
+    # the distance; the bumps scale with the radius and are found from a second probe
+    free = probe._free(x, y, z, 0.0)
     bumps = free - probe._free(x, y, z, 1.0)
 
     def volume_ml(radius: float) -> float:

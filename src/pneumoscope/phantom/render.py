@@ -49,7 +49,7 @@ class PhantomSpec:
     @property
     def positions_mm(self) -> NDArray[np.float64]:
         """(slice,) heights of the slices' centres."""
-        return self.start_mm + np.arange(self.slices) * self.slice_spacing_mm
+        return np.asarray(self.start_mm + np.arange(self.slices) * self.slice_spacing_mm, dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def render_slices(spec: PhantomSpec) -> Iterator[tuple[Array, NDArray[np.uint8],
 
 
 def true_volumes_ml(spec: PhantomSpec) -> dict[str, float]:
-    """Volumes of right lung, left lung and each kind of lesion, on a grid of 1 mm with blended edges, whatever the scan's grid."""
+    """Volumes of right lung, left lung and each kind of lesion, on a grid of 1 mm, whatever the scan's grid."""
     axis = np.arange(-200, 200, 1.0, dtype=np.float32)
     x, y = (-axis if spec.mirrored else axis)[None, :], axis[:, None]
     low, high = spec.positions_mm[0] - spec.slice_spacing_mm / 2, spec.positions_mm[-1] + spec.slice_spacing_mm / 2
@@ -114,7 +114,9 @@ def true_volumes_ml(spec: PhantomSpec) -> dict[str, float]:
     return volumes
 
 
-def training_slice(rng: np.random.Generator, *, size_px: int = 192, pixel_spacing_mm: float = 2.0) -> tuple[Array, Array, Array]:
+def training_slice(
+    rng: np.random.Generator, *, size_px: int = 192, pixel_spacing_mm: float = 2.0
+) -> tuple[Array, Array, Array]:
     """One axial slice of a random patient: HU, lung mask, lesion mask, each (row, column) float32."""
     patient = int(rng.integers(60))  # few enough for their vessel trees to be kept
     build = Build.random(np.random.default_rng([patient, 13]))
@@ -226,7 +228,9 @@ class _Scene:
 
     def _belly(self, hu: Array, x: Array, y: Array, z: float) -> Array:
         build = self.build
-        hu = self._blend(hu, anatomy.ellipse(x, y, a=build.half_width - build.fat - 14, b=build.half_depth - build.fat - 14), -80.0)
+        hu = self._blend(
+            hu, anatomy.ellipse(x, y, a=build.half_width - build.fat - 14, b=build.half_depth - build.fat - 14), -80.0
+        )
         hu = self._blend(hu, anatomy.ellipsoid(x + 70, y + 5, z - 10.0, radii=(82, 78, 95)), anatomy.LIVER_HU)
         hu = self._blend(hu, anatomy.ellipsoid(x - 100, y - 38, z - 5.0, radii=(30, 38, 60)), 50.0)
         hu = self._blend(hu, anatomy.ellipsoid(x - 62, y + 28, z - 8.0, radii=(52, 40, 55)), 25.0)

@@ -33,6 +33,7 @@ def _dicom_parcels(reading: Reading) -> list[Parcel]:
     from pneumoscope.results.sr import build_sr
 
     seg = build_seg(reading)
+    assert seg is not None, "a study without lungs is refused before it comes here"
     pictures = [("Summary", summary_sheet(reading))] + [
         (f"Slice {key.index + 1}", key_slice(reading, key.index, overlay=True, width_px=CAPTURE_WIDTH_PX, marked=True))
         for key in reading.key_slices[:MAX_CAPTURES]

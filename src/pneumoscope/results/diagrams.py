@@ -10,13 +10,18 @@ from pneumoscope.results.words import percent
 BAND_FILLS = ("#2f4552", "#8a7434", "#b9752b", "#c2512f", "#a8265a")
 #: Right lung as a radiologist sees it, on the left of the picture; the left one is its mirror image with a cardiac notch.
 RIGHT_PATH = "M118 18 C86 18 52 70 40 130 C28 190 22 240 26 262 C60 246 110 244 138 258 L142 120 C142 60 138 18 118 18 Z"
-LEFT_PATH = "M202 18 C234 18 268 70 280 130 C292 190 298 240 294 262 C268 248 236 246 214 254 C226 220 204 190 182 184 L178 120 C178 60 182 18 202 18 Z"
+LEFT_PATH = (
+    "M202 18 C234 18 268 70 280 130 C292 190 298 240 294 262 C268 248 236 246 214 254 "
+    "C226 220 204 190 182 184 L178 120 C178 60 182 18 202 18 Z"
+)
 THIRDS = (("upper", 10, 92), ("middle", 92, 174), ("lower", 174, 270))
 
 
 def zone_diagram_svg(reading: Reading) -> str:
     """Two lungs in three zones each, filled by severity band, with the share in each."""
-    parts = ['<svg viewBox="0 0 320 280" role="img" aria-label="Share of each zone involved" style="width:100%;max-width:460px">']
+    parts = [
+        '<svg viewBox="0 0 320 280" role="img" aria-label="Share of each zone involved" style="width:100%;max-width:460px">'
+    ]
     for side, path in (("right", RIGHT_PATH), ("left", LEFT_PATH)):
         parts.append(f'<clipPath id="clip-{side}"><path d="{path}"/></clipPath><g clip-path="url(#clip-{side})">')
         for name, top, bottom in THIRDS:

@@ -48,9 +48,7 @@ def to_dict(reading: Reading) -> dict[str, Any]:
             "evidence": [round(float(e), 4) for e in scores.slice_evidence],
         },
         "notices": [{"code": notice.code, "text": notice.text} for notice in reading.notices],
-        "series": [
-            {key: getattr(verdict, key) for key in type(verdict).__dataclass_fields__} for verdict in reading.verdicts
-        ],
+        "series": [{key: getattr(verdict, key) for key in type(verdict).__dataclass_fields__} for verdict in reading.verdicts],
         "volume": {
             "slices": len(volume.hu),
             "Rows": int(volume.hu.shape[1]),

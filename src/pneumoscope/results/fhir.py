@@ -135,9 +135,7 @@ def _observation(reading: Reading, what: str, code: Code) -> Resource:
         "resourceType": "Observation",
         "id": _id(reading, what),
         "status": "preliminary",
-        "category": [
-            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "imaging"}]}
-        ],
+        "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "imaging"}]}],
         "code": concept(code),
         "subject": _reference(reading, "patient"),
         "device": _reference(reading, "device"),

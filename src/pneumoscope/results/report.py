@@ -95,5 +95,5 @@ def _row(finding: Finding) -> dict[str, str]:
         "dense": f"{finding.consolidation_ml:.1f}",
         "share": percent(finding.share),
         "hu": f"{finding.mean_hu:.0f}",
-        "band": "{0} of 4, {1}".format(*severity(finding.share)) if finding.region in ZONES else "",
+        "band": "{} of 4, {}".format(*severity(finding.share)) if finding.region in ZONES else "",
     }

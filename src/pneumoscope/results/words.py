@@ -39,6 +39,8 @@ def meaning(category: Category) -> str:
     return {
         Category.NO_SIGN: f"The scan shows less than the model's limit of lesion. {limits}",
         Category.INDETERMINATE: f"The scan shows some lesion, which is common without COVID-19 too. {limits}",
-        Category.SIGN: f"The scan shows lesions of the kind seen in COVID-19. The score is of the pattern, not of its cause. {limits}",
+        Category.SIGN: (
+            f"The scan shows lesions of the kind seen in COVID-19. The score is of the pattern, not of its cause. {limits}"
+        ),
         Category.CANNOT_SAY: "The scan is unlike those the model was made for; the measures below may be wrong.",
     }[category]

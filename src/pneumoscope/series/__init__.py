@@ -6,7 +6,7 @@ from pydicom.uid import JPEG2000, JPEGLSNearLossless
 
 from pneumoscope.errors import NoEligibleSeries
 from pneumoscope.records import Instance, Notice, Series, SeriesVerdict, Study
-from pneumoscope.series.rules import PREFERENCES, THICK_MM, first_broken, largest_gap_mm, missing_count, ranking
+from pneumoscope.series.rules import PREFERENCES, THICK_MM, Rule, first_broken, largest_gap_mm, missing_count, ranking
 from pneumoscope.series.stacks import Stack, build_stacks
 
 __all__ = ["choose_series"]
@@ -43,13 +43,12 @@ def choose_series(instances: Sequence[Instance], studies: Mapping[str, Study]) -
     )
 
 
-def _none(checked: list[tuple[Stack, int, object]]) -> NoEligibleSeries:
+def _none(checked: list[tuple[Stack, int, Rule | None]]) -> NoEligibleSeries:
     """The error when nothing may be read: what is wrong with the stack that came furthest down the table of rules."""
     ranked = sorted(checked, key=lambda item: (-item[1], -len(item[0].instances)))
     reasons = []
-    for stack, _, _rule in ranked:
-        rule = first_broken(stack)[1]
-        assert rule is not None
+    for stack, _, rule in ranked:
+        assert rule is not None, "no stack is eligible"
         reasons.append((rule.code, rule.say(stack)))
     count = len(checked)
     text = f"None of {count} series can be read; the nearest " if count > 1 else "The only series cannot be read: it "

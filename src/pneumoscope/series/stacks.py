@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def _split(group: list[Instance]) -> list[Stack]:
 def _overlap(parts: list[list[Instance]]) -> bool:
     """Whether two acquisitions share more than a tenth of the shorter one's stretch (neighbours may share an end)."""
     ends = sorted((min(p), max(p)) for p in (_positions(part) for part in parts))
-    for (_, high), (low, other_high) in zip(ends, ends[1:], strict=False):
+    for (_, high), (low, other_high) in pairwise(ends):
         if min(high, other_high) - low > 0.1 * max(other_high - low, 1.0):
             return True
     return False

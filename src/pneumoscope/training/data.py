@@ -41,8 +41,21 @@ def load_slices(root: Path, *, source: str, split: str, labels: tuple[str, ...])
 
     A set without masks counts as free of lesions, and its lungs are found by threshold.
     """
+    return _read(root, [row for row in _rows(root, source=source, split=split) if row["label"] in labels])
+
+
+def labelled_slices(root: Path, *, source: str, split: str) -> tuple[Slices, list[str]]:
+    """All slices of one source and split, and the label of each; masks mean nothing."""
+    rows = _rows(root, source=source, split=split)
+    return _read(root, rows), [row["label"] for row in rows]
+
+
+def _rows(root: Path, *, source: str, split: str) -> list[dict[str, str]]:
     with (root / "manifest.csv").open(newline="") as file:
-        rows = [r for r in csv.DictReader(file) if (r["set"], r["split"]) == (source, split) and r["label"] in labels]
+        return [row for row in csv.DictReader(file) if (row["set"], row["split"]) == (source, split)]
+
+
+def _read(root: Path, rows: list[dict[str, str]]) -> Slices:
     hu, lungs, lesions = [], [], []
     for row in rows:
         grey = read_grey(root / row["file"])
@@ -140,7 +153,7 @@ def paste_lesions(
 
 def _draw(groups: list[str], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Slices with equal weight to each group's square root of size, so that long scans do not drown short ones."""
-    names, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    _, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     weight = (1 / np.sqrt(sizes))[inverse]
     return rng.choice(len(groups), size=count, replace=count > len(groups), p=weight / weight.sum())
 

@@ -65,8 +65,8 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
             rate = _learning_rate(recipe, (epoch + step / steps) / recipe.epochs)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            image = image.to(device, memory_format=torch.channels_last)
-            loss = segmentation_loss(network(image), masks.to(device))
+            logits = network(image.to(device, memory_format=torch.channels_last))
+            loss = segmentation_loss(logits, masks.to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)

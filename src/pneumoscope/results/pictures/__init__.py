@@ -1,7 +1,7 @@
-"""Pictures of a reading: slices with and without overlay, the coronal view, the summary sheet."""
+"""Pictures of a reading: slices with and without overlay, the coronal view, the summary sheet, a thumbnail."""
 
 from pneumoscope.results.pictures.coronal import coronal
-from pneumoscope.results.pictures.sheet import summary_sheet
+from pneumoscope.results.pictures.sheet import summary_sheet, thumbnail
 from pneumoscope.results.pictures.slices import key_slice
 
-__all__ = ["coronal", "key_slice", "summary_sheet"]
+__all__ = ["coronal", "key_slice", "summary_sheet", "thumbnail"]

@@ -1,50 +1,147 @@
 """The lungs from the front, with all lesions projected."""
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pneumoscope.geometry import AxialView
 from pneumoscope.records import Reading
-from pneumoscope.results.pictures.drawing import Rgb, tint, window, write
-from pneumoscope.results.pictures.slices import chest_box
+from pneumoscope.results.pictures.drawing import (
+    HEAT,
+    LUNG_RGB,
+    TEXT_RGB,
+    Rgb,
+    heat,
+    letter_px,
+    outline,
+    resized,
+    scale_bar,
+    tint,
+    window,
+    write,
+)
+from pneumoscope.results.pictures.slices import axial_view, chest_box
 
-#: Depth of lesion in mm at which the heat colours change, faint to strong.
-HEAT_MM = (2.0, 8.0, 16.0, 30.0)
-HEAT_RGB = ((255, 225, 130), (255, 178, 60), (240, 110, 60), (200, 30, 90))
+#: A mean over the lungs' whole depth has less contrast than a slice.
+PROJECTION_WINDOW_HU = (-740.0, 520.0)
+SLAB_MM = 24.0
+#: The chest around the lungs is for orientation only.
+SURROUNDINGS_BRIGHTNESS = 0.45
+#: Depth at which the colour covers the grey as much as it may.
+FULL_STRENGTH_MM, FULL_STRENGTH = 12.0, 0.82
+#: An interval this many times the usual one is shown as a gap.
+GAP_FACTOR = 2.5
+GAP_GREY = 24
+
+Projection = NDArray[np.float32]  # (slice, column), rays from front to back
 
 
-def coronal(reading: Reading, *, overlay: bool = True, width_px: int = 560) -> Rgb:
-    """(row, column, 3), head up, the patient's right on the left: mean density of a thick slab, lesion depth as colour."""
-    volume = reading.volume
-    view = AxialView.from_orientation(volume.ImageOrientationPatient)
-    rows_mm, columns_mm = volume.PixelSpacing[::-1] if view.transpose else volume.PixelSpacing
-    rows, columns = chest_box(reading, view, rows_mm, columns_mm)
-    middle = (rows.start + rows.stop) // 2
-    half = max(1, round(12 / rows_mm))
-    slab = view.apply(volume.hu)[:, middle - half : middle + half : 2, columns].mean(axis=1)
-    depth_mm = np.stack([(view.apply(lesions)[rows, columns] > 0).sum(axis=0) for lesions in reading.masks.lesions]) * rows_mm
-    # slices stand at their own positions, so that gaps and uneven spacing keep the body's proportions
-    step_mm = slab.shape[1] * columns_mm / width_px
-    heights = np.arange(volume.positions_mm[-1], volume.positions_mm[0], -step_mm)
-    nearest = np.abs(heights[:, None] - volume.positions_mm[None]).argmin(axis=1)
-    size = (width_px, len(heights))
-    picture = np.array(Image.fromarray(window(slab[nearest])).resize(size, Image.Resampling.BICUBIC))
+class Projections(NamedTuple):
+    """What each ray from front to back meets."""
+
+    lung_hu: Projection  # mean of the lungs
+    lung_mm: Projection
+    lesion_mm: Projection
+    slab_hu: Projection  # mean of a slab in the middle of the chest
+
+
+def coronal(reading: Reading, *, overlay: bool = True, width_px: int = 560, lettered: bool = True) -> Rgb:
+    """(row, column, 3), head up, the patient's right on the left: mean density of the lungs, depth of lesion as colour."""
+    _, (_, columns_mm) = axial_view(reading)
+    _, columns = chest_box(reading)
+    mm_px = (columns.stop - columns.start) * columns_mm / width_px
+    projections = _project(reading)
+    upright = _Upright(reading, mm_px, width_px)
+    lungs = resized(upright.rows(projections.lung_mm) > 2, upright.size)
+    inside = window(upright.stretch(projections.lung_hu), PROJECTION_WINDOW_HU)
+    around = window(upright.stretch(projections.slab_hu)) * SURROUNDINGS_BRIGHTNESS
+    picture = np.repeat(np.where(lungs, inside, around).astype(np.uint8)[..., None], 3, axis=2)
     if overlay:
-        depth = np.asarray(Image.fromarray(depth_mm[nearest].astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
-        for low, high, colour in zip(HEAT_MM, (*HEAT_MM[1:], np.inf), HEAT_RGB, strict=True):
-            tint(picture, (depth >= low) & (depth < high), colour, 0.62)
-    return _lettered(picture, overlay=overlay)
+        depth_mm = upright.stretch(projections.lesion_mm)
+        strength = FULL_STRENGTH * np.clip(depth_mm / FULL_STRENGTH_MM, 0, 1)[..., None]
+        picture = (picture * (1 - strength) + heat(depth_mm) * strength).astype(np.uint8)
+        tint(picture, outline(lungs), LUNG_RGB, 0.5)
+    picture[upright.gaps] = GAP_GREY
+    return _lettered(picture, reading, upright, overlay=overlay) if lettered else picture
 
 
-def _lettered(picture: Rgb, *, overlay: bool) -> Rgb:
+def _project(reading: Reading) -> Projections:
+    """One slice at a time, so that no copy of the volume is made."""
+    view, (rows_mm, _) = axial_view(reading)
+    rows, columns = chest_box(reading)
+    middle, half = (rows.start + rows.stop) // 2, max(1, round(SLAB_MM / 2 / rows_mm))
+    shape = (len(reading.volume.hu), columns.stop - columns.start)
+    out = Projections(*(np.zeros(shape, dtype=np.float32) for _ in range(4)))
+    for k, stored in enumerate(reading.volume.hu):
+        hu = view.apply(stored)[:, columns]
+        lungs = view.apply(reading.masks.lungs[k])[rows, columns] > 0
+        voxels = np.count_nonzero(lungs, axis=0)
+        out.slab_hu[k] = hu[middle - half : middle + half : 2].mean(axis=0)
+        out.lung_mm[k] = voxels * rows_mm
+        total = np.einsum("rc,rc->c", hu[rows].astype(np.float32), lungs.astype(np.float32))
+        out.lung_hu[k] = np.where(voxels > 0, total / np.maximum(voxels, 1), out.slab_hu[k])
+        out.lesion_mm[k] = np.count_nonzero(view.apply(reading.masks.lesions[k])[rows, columns], axis=0) * rows_mm
+    return out
+
+
+class _Upright:
+    """Turns (slice, column), feet first, into a picture of true proportions, head up, each slice at its own position."""
+
+    def __init__(self, reading: Reading, mm_px: float, width_px: int) -> None:
+        positions, intervals = reading.volume.positions_mm, reading.volume.intervals_mm
+        self.mm_px = mm_px
+        self.top_mm = float(positions[-1] + intervals[-1] / 2)
+        self.bottom_mm = float(positions[0] - intervals[0] / 2)
+        height_px = max(1, round((self.top_mm - self.bottom_mm) / mm_px))
+        self.size = (width_px, height_px)
+        heights = self.top_mm - (np.arange(height_px) + 0.5) * mm_px
+        self._lower = np.clip(np.searchsorted(positions, heights) - 1, 0, max(len(positions) - 2, 0))
+        self._upper = np.minimum(self._lower + 1, len(positions) - 1)
+        step_mm = np.maximum(positions[self._upper] - positions[self._lower], 1e-6)
+        self._part = np.clip((heights - positions[self._lower]) / step_mm, 0, 1).astype(np.float32)[:, None]
+        usual_mm = float(np.median(intervals))
+        from_slice_mm = np.minimum(self._part[:, 0], 1 - self._part[:, 0]) * step_mm
+        #: (row,) rows of the picture that no slice stands for
+        self.gaps = (step_mm > GAP_FACTOR * usual_mm) & (from_slice_mm > usual_mm / 2)
+
+    def rows(self, values: Projection) -> Projection:
+        """(slice, column) to (row of the picture, column)."""
+        return values[self._lower] * (1 - self._part) + values[self._upper] * self._part
+
+    def stretch(self, values: Projection) -> Projection:
+        """(slice, column) to (row, column) of the picture."""
+        image = Image.fromarray(self.rows(values).astype(np.float32))
+        return np.asarray(image.resize(self.size, Image.Resampling.BICUBIC))
+
+    def row_px(self, position_mm: float) -> float:
+        """Where in the picture a position lies."""
+        return (self.top_mm - position_mm) / self.mm_px
+
+
+def _lettered(picture: Rgb, reading: Reading, upright: _Upright, *, overlay: bool) -> Rgb:
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     width, height = image.size
-    write(draw, (8, height / 2), "R", size_px=18, anchor="lm")
-    write(draw, (width - 8, height / 2), "L", size_px=18, anchor="rm")
+    letters = letter_px(width)
+    write(draw, (8, 6), "R", size_px=round(letters * 1.3))
+    write(draw, (width - 8, 6), "L", size_px=round(letters * 1.3), anchor="ra")
+    for key in reading.key_slices:
+        y = upright.row_px(float(reading.volume.positions_mm[key.index]))
+        draw.line((0, y, 10, y), fill=TEXT_RGB, width=2)
+        write(draw, (14, y), str(key.index + 1), size_px=max(10, letters - 3), anchor="lm")
+    scale_bar(draw, image.size, upright.mm_px)
     if overlay:
-        write(draw, (8, height - 26), "depth of lesion, mm", size_px=12, anchor="ld")
-        for k, (mm, colour) in enumerate(zip(HEAT_MM, HEAT_RGB, strict=True)):
-            draw.rectangle((8 + 44 * k, height - 22, 50 + 44 * k, height - 14), fill=colour)
-            write(draw, (8 + 44 * k, height - 2), f"{mm:.0f}+", size_px=11, anchor="ld")
+        _legend(image, draw, (8, height - 12), letters)
     return np.asarray(image)
+
+
+def _legend(image: Image.Image, draw: ImageDraw.ImageDraw, at: tuple[int, int], letters: int) -> None:
+    """A bar of the heat colours with its lower left corner at ``at``, the depths above it."""
+    x, y = at
+    full_mm, length, thick = HEAT[-1][0], letters * 9, max(6, letters // 2)
+    colours = heat(np.linspace(0, full_mm, length))[None].repeat(thick, axis=0)
+    image.paste(Image.fromarray(colours), (x, y - thick))
+    for mm in (0, 20, 40, 60):
+        words = f"{mm}+ mm of lesion" if mm == full_mm else str(mm)
+        write(draw, (x + length * mm / full_mm, y - thick - 3), words, size_px=max(10, letters - 3), anchor="ld")

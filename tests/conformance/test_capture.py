@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from peers import NAMES, iod_complaints, picture, run, write
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 
-from peers import iod_complaints, picture, run, write
 from pneumoscope.results.capture import build_captures
 from pneumoscope.results.encode import encode
 from support import tiny_reading
@@ -69,7 +69,7 @@ def test_it_refers_to_its_sources() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["洪^吉洞=홍^길동", "张^小东", "山田^太郎", "Äneas^Rüdiger"])
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_names_survive(name: str) -> None:
     (ds,) = build_captures(tiny_reading(size=16, PatientName=name), [("x", picture())])
     assert dcmread(DicomBytesIO(encode(ds))).PatientName == name

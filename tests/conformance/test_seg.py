@@ -10,23 +10,16 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from peers import ENHANCED_CT, NAMES, iod_complaints, reference_uids, run, write, write_sources
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 
-from peers import ENHANCED_CT, iod_complaints, reference_uids, run, write, write_sources
 from pneumoscope.geometry import intervals_mm
 from pneumoscope.records import Masks, Reading
 from pneumoscope.results.encode import encode
 from pneumoscope.results.seg import build_seg, segments_found
 from support import tiny_reading
-
-NAMES = {
-    "Korean": "Hong^Gildong=洪^吉洞=홍^길동",
-    "Chinese": "Zhang^XiaoDong=张^小东",
-    "Japanese": "Yamada^Tarou=山田^太郎=やまだ^たろう",
-    "German": "Äneas^Rüdiger",
-}
 
 
 def with_masks(lungs: np.ndarray, lesions: np.ndarray) -> Reading:

@@ -2,17 +2,18 @@
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import highdicom as hd
 import pytest
+from peers import NAMES, iod_complaints, missing_elements, picture, reference_uids, run, write, write_sources
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.sr.codedict import codes as dicom_codes
 from pydicom.sr.coding import Code as DicomCode
 
-from peers import iod_complaints, need, picture, reference_uids, run, write, write_sources
 from pneumoscope import codes
 from pneumoscope.records import ZONES, Category, Notice, Reading, Region, Scores
 from pneumoscope.results.capture import build_captures
@@ -20,13 +21,6 @@ from pneumoscope.results.encode import encode
 from pneumoscope.results.seg import build_seg
 from pneumoscope.results.sr import build_sr
 from support import tiny_reading
-
-NAMES = {
-    "Korean": "Hong^Gildong=洪^吉洞=홍^길동",
-    "Chinese": "Zhang^XiaoDong=张^小东",
-    "Japanese": "Yamada^Tarou=山田^太郎=やまだ^たろう",
-    "German": "Äneas^Rüdiger",
-}
 
 
 def cannot_say(reading: Reading) -> Reading:
@@ -102,7 +96,7 @@ def test_names_survive(tmp_path: Path, name: str) -> None:
     _, said = run("dcmdump", "+U8", "+P", "PatientName", write(built(reading), tmp_path / "sr.dcm"))
     assert f"[{name}]" in said
     _, said = run("dsrdump", "+U8", tmp_path / "sr.dcm")
-    assert name.split("=")[0] in said
+    assert name.split("=", maxsplit=1)[0] in said
 
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
@@ -127,8 +121,9 @@ def test_each_segment_has_a_group_that_refers_to_it() -> None:
     assert len(groups) == 4
     for group, item in zip(groups, seg.SegmentSequence, strict=True):
         assert group.reference_type == dicom_codes.DCM.ReferencedSegment
-        assert group.roi.referenced_sop_instance_uid == seg.SOPInstanceUID
-        assert group.roi.referenced_segment_numbers == [item.SegmentNumber]
+        segment = group.referenced_segment
+        assert segment.referenced_sop_instance_uid == seg.SOPInstanceUID
+        assert segment.referenced_segment_numbers == [item.SegmentNumber]
         assert group.tracking_uid == item.TrackingUID
     assert value_of(groups[0], codes.LUNG_VOLUME) == pytest.approx(reading.finding(Region.RIGHT_LUNG).volume_ml, abs=0.01)
     assert value_of(groups[3], codes.LUNG_VOLUME) == pytest.approx(reading.finding(Region.LUNGS).consolidation_ml, abs=0.01)
@@ -202,7 +197,9 @@ def test_sources_and_results_agree_on_patient_study_and_frame_of_reference(tmp_p
     paths = whole_study(tmp_path)
     status, said = run("dcentvfy", *paths)
     assert status == 0
-    assert [line for line in said.splitlines() if line.strip()] == []
+    # SR and SC disagree on this in dcentvfy's own tables
+    known = "Different information entities for attribute - Element=<AccessionNumber>"
+    assert [line for line in said.splitlines() if line.strip() and known not in line] == []
 
 
 def test_each_result_is_a_series_of_its_own(tmp_path: Path) -> None:
@@ -213,12 +210,29 @@ def test_each_result_is_a_series_of_its_own(tmp_path: Path) -> None:
     assert len({ds.SOPInstanceUID for ds in datasets}) == len(datasets)
 
 
+def test_nothing_that_the_standard_demands_is_missing(tmp_path: Path) -> None:
+    for path in whole_study(tmp_path):
+        assert missing_elements(dcmread(path)) == []
+
+
+def test_the_judges_can_find_fault(tmp_path: Path) -> None:
+    *_, seg_path, sr_path, first, _ = whole_study(tmp_path)
+    seg, other = dcmread(seg_path), dcmread(first)
+    del seg.ContentLabel, seg.SegmentSequence[0].SegmentLabel
+    assert sorted(missing_elements(seg)) == ["ContentLabel", "SegmentSequence.SegmentLabel"]
+    assert any("ContentLabel" in line for line in iod_complaints(write(seg, tmp_path / "broken.dcm")))
+    other.PatientID = "SOMEBODY-ELSE"
+    _, said = run("dcentvfy", sr_path, write(other, tmp_path / "stranger.dcm"))
+    assert "PatientID" in said
+
+
 def test_dicom_validator_finds_no_fault(tmp_path: Path) -> None:
-    """Needs the standard's files, as ``validate_iods`` keeps them: EDITION/docbook/part03.xml and so on."""
+    """Needs the standard's files as dicom-validator keeps them: editions.json and EDITION/docbook/part03.xml and so on."""
     standard = os.environ.get("PNEUMOSCOPE_DICOM_STANDARD")
     if not standard:
         pytest.skip("PNEUMOSCOPE_DICOM_STANDARD does not name a folder with the DICOM standard's files")
-    if not Path(standard).is_dir():
-        need(f"no folder {standard}")
-    status, said = run("validate_iods", "-src", standard, "-r", "local", *whole_study(tmp_path)[12:])
+    results = whole_study(tmp_path)[12:]
+    status, said = run(
+        sys.executable, "-m", "dicom_validator.validate_iods", "--standard-path", standard, "--edition", "local", *results
+    )
     assert status == 0, said

@@ -31,6 +31,7 @@ def _capture(reading: Reading, description: str, picture: NDArray[np.uint8], *, 
     ds = new_result(reading, Kind.PICTURES, SecondaryCaptureImageStorage, InstanceNumber=InstanceNumber)
     ds.ConversionType = "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY"]
+    ds.BodyPartExamined = "CHEST"  # not one of a pair, so that no Laterality is asked for
     ds.PatientOrientation = ""
     ds.ImageComments = f"{description}. {NOT_FOR_DIAGNOSIS}"
     ds.DerivationDescription = "Picture made by an algorithm from the source images"

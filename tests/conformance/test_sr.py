@@ -169,6 +169,14 @@ def _walk(ds: Dataset) -> list[Dataset]:
     return [ds, *below]
 
 
+def test_values_that_break_the_rules_are_the_archives_own_and_are_kept() -> None:
+    reading = tiny_reading()
+    study = dataclasses.replace(reading.study, PatientSex="W", StudyDate="2020.03.01", StudyTime="10:15", PatientBirthDate="?")
+    ds = built(dataclasses.replace(reading, volume=dataclasses.replace(reading.volume, study=study)))
+    assert (ds.PatientSex, ds.StudyDate, ds.StudyTime, ds.PatientBirthDate) == ("W", "2020.03.01", "10:15", "?")
+    assert b"2020.03.01" in encode(ds)
+
+
 def test_no_person_has_seen_it() -> None:
     ds = built(tiny_reading())
     assert (ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag) == ("COMPLETE", "UNVERIFIED", "PRELIMINARY")

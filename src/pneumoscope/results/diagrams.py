@@ -1,60 +1,128 @@
-"""Diagrams of the report, as inline SVG."""
+"""Diagrams of the report, as inline SVG: presentation attributes only, so that the page can forbid all inline styles."""
+
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pneumoscope.codes import severity
-from pneumoscope.records import Reading, Region
+from pneumoscope.codes import SEVERITY_BANDS, severity
+from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL, Reading, Region
 from pneumoscope.results.words import percent
 
-#: Fill of each severity band, 0 to 4.
-BAND_FILLS = ("#2f4552", "#8a7434", "#b9752b", "#c2512f", "#a8265a")
-#: Right lung as a radiologist sees it, on the left of the picture; the left one is its mirror image with a cardiac notch.
-RIGHT_PATH = "M118 18 C86 18 52 70 40 130 C28 190 22 240 26 262 C60 246 110 244 138 258 L142 120 C142 60 138 18 118 18 Z"
-LEFT_PATH = (
-    "M202 18 C234 18 268 70 280 130 C292 190 298 240 294 262 C268 248 236 246 214 254 "
-    "C226 220 204 190 182 184 L178 120 C178 60 182 18 202 18 Z"
-)
-THIRDS = (("upper", 10, 92), ("middle", 92, 174), ("lower", 174, 270))
+#: Fill and letters of each severity band, 0 to 4: brighter is more, as in the coronal view.
+BAND_FILLS = ("#3d4f5b", "#6d2e98", "#b0347c", "#f0805a", "#fbd23c")
+BAND_LETTERS = ("#ffffff", "#ffffff", "#ffffff", "#1a1020", "#1a1020")
+#: The right lung as a radiologist sees it, on the left of the picture; the left one has the notch of the heart.
+LUNG_PATHS = {
+    "right": "M112 12C74 12 40 72 29 138C20 190 17 226 19 246C44 212 104 204 139 226"
+    "C137 200 134 176 134 150L135 70C134 34 132 12 112 12Z",
+    "left": "M188 12C226 12 260 72 271 138C280 190 283 226 281 246C262 218 232 212 207 230"
+    "C216 206 212 186 194 172C178 160 166 150 166 128L165 70C166 34 168 12 188 12Z",
+}
+ZONE_EDGES = (12, 90, 168, 246)
+#: Where the numbers of a zone stand, clear of dome and notch.
+ZONE_TEXT = {
+    ("right", "upper"): (96, 58),
+    ("right", "middle"): (84, 130),
+    ("right", "lower"): (80, 188),
+    ("left", "upper"): (206, 58),
+    ("left", "middle"): (226, 130),
+    ("left", "lower"): (245, 188),
+}
+
+GROUND_GLASS_FILL, CONSOLIDATION_FILL, LUNG_FILL = "#ffc43d", "#e24484", "#5cc8d6"
+STRIP_WIDTH = 150
+STRIP_LEFT = 30
 
 
 def zone_diagram_svg(reading: Reading) -> str:
-    """Two lungs in three zones each, filled by severity band, with the share in each."""
-    parts = [
-        '<svg viewBox="0 0 320 280" role="img" aria-label="Share of each zone involved" style="width:100%;max-width:460px">'
-    ]
-    for side, path in (("right", RIGHT_PATH), ("left", LEFT_PATH)):
+    """Two lungs in three zones each, filled by severity band, with the share and the points of each."""
+    label = ", ".join(
+        f"{side} {name} zone {percent(reading.finding(Region(f'{side}_{name}_zone')).share)}"
+        for side in LUNG_PATHS
+        for name in ("upper", "middle", "lower")
+    )
+    parts = [f'<svg viewBox="0 0 300 300" role="img" aria-label="Share of each zone involved: {label}">']
+    for side, path in LUNG_PATHS.items():
         parts.append(f'<clipPath id="clip-{side}"><path d="{path}"/></clipPath><g clip-path="url(#clip-{side})">')
-        for name, top, bottom in THIRDS:
-            points, _ = severity(reading.finding(Region(f"{side}_{name}_zone")).share)
-            parts.append(f'<rect x="0" y="{top}" width="320" height="{bottom - top - 2}" fill="{BAND_FILLS[points]}"/>')
-        parts.append(f'</g><path d="{path}" fill="none" stroke="currentColor" stroke-opacity=".5"/>')
-        for name, top, bottom in THIRDS:
-            share = reading.finding(Region(f"{side}_{name}_zone")).share
-            x = 92 if side == "right" else 236
-            parts.append(
-                f'<text x="{x}" y="{(top + bottom) / 2 + 10}" text-anchor="middle" style="fill:#fff;font-weight:600">'
-                f"{percent(share)}</text>"
-            )
-    parts.append('<text x="6" y="22" class="dim">R</text><text x="304" y="22" class="dim">L</text></svg>')
-    return "".join(parts)
+        parts += [_zone(reading, side, name, edges) for name, edges in _zones()]
+        parts.append(f'</g><path d="{path}" fill="none" stroke="currentColor" stroke-opacity=".6"/>')
+    parts.append('<text x="8" y="24" font-size="15">R</text><text x="292" y="24" font-size="15" text-anchor="end">L</text>')
+    for points, (fill, (_, _, words)) in enumerate(zip(BAND_FILLS, SEVERITY_BANDS, strict=True)):
+        x = 4 + 59 * points
+        parts.append(f'<rect x="{x}" y="266" width="56" height="10" fill="{fill}"/>')
+        short = words.replace(" and more", "+").replace("under ", "< ").replace(" to ", "–")
+        parts.append(
+            f'<text x="{x + 28}" y="290" font-size="11" text-anchor="middle" class="dim">{short.replace("<", "&lt;")}</text>'
+        )
+    return "".join([*parts, "</svg>"])
 
 
-def profile_svg(reading: Reading) -> str:
-    """Area of lung and of lesion along the body, feet on the left."""
-    volume, masks = reading.volume, reading.masks
-    lung = np.count_nonzero(masks.lungs, axis=(1, 2)).astype(float)
-    lesion = np.count_nonzero(masks.lesions, axis=(1, 2)).astype(float)
-    low, high = float(volume.positions_mm[0]), float(volume.positions_mm[-1])
-    x = (volume.positions_mm - low) / max(high - low, 1e-6) * 480
-    top = max(float(lung.max()), 1.0)
+def _zones() -> list[tuple[str, tuple[int, int]]]:
+    return list(zip(("upper", "middle", "lower"), pairwise(ZONE_EDGES), strict=True))
 
-    def area(values: np.ndarray, style: str) -> str:
-        points = " ".join(f"{a:.1f},{100 - 92 * b / top:.1f}" for a, b in zip(x, values, strict=True))
-        return f'<polygon points="0,100 {points} 480,100" {style}/>'
 
+def _zone(reading: Reading, side: str, name: str, edges: tuple[int, int]) -> str:
+    share = reading.finding(Region(f"{side}_{name}_zone")).share
+    points, _ = severity(share)
+    top, bottom = edges
+    (x, y), fill = ZONE_TEXT[side, name], BAND_FILLS[points]
+    text = f'text-anchor="middle" fill="{BAND_LETTERS[points]}"'
     return (
-        '<svg viewBox="0 0 480 118" role="img" aria-label="Lung and lesion area along the body" style="width:100%">'
-        + area(lung, 'fill="#5cc8d6" fill-opacity=".35"')
-        + area(lesion, 'fill="#e2669a"')
-        + '<text x="2" y="115" class="dim">feet</text><text x="478" y="115" class="dim" text-anchor="end">head</text></svg>'
+        f'<rect x="0" y="{top}" width="300" height="{bottom - top - 2}" fill="{fill}"/>'
+        f'<text x="{x}" y="{y}" font-size="16" font-weight="600" {text}>{percent(share).replace("under", "&lt;")}</text>'
+        f'<text x="{x}" y="{y + 16}" font-size="11" {text}>{points} of 4</text>'
+    )
+
+
+def strip_svg(reading: Reading, *, picture_px: tuple[int, int], band_px: int) -> str:
+    """Area of lung and of lesion along the body, head up, of the same height as the coronal view beside it.
+
+    ``picture_px``: (width, height) of that view; ``band_px``: the part of its height that is legend.
+    """
+    _, height = picture_px
+    volume, masks = reading.volume, reading.masks
+    pixel_cm2 = volume.PixelSpacing[0] * volume.PixelSpacing[1] / 100
+    areas = {
+        "lung": np.count_nonzero(masks.lungs, axis=(1, 2)) * pixel_cm2,
+        "dense": np.count_nonzero(masks.lesions == CONSOLIDATION_LABEL, axis=(1, 2)) * pixel_cm2,
+        "glass": np.count_nonzero(masks.lesions == GROUND_GLASS_LABEL, axis=(1, 2)) * pixel_cm2,
+    }
+    top_mm = float(volume.positions_mm[-1] + volume.intervals_mm[-1] / 2)
+    bottom_mm = float(volume.positions_mm[0] - volume.intervals_mm[0] / 2)
+    y = (top_mm - volume.positions_mm) / max(top_mm - bottom_mm, 1e-6) * (height - band_px)
+    most = max(float(areas["lung"].max()), 1.0)
+    scale = (STRIP_WIDTH - STRIP_LEFT - 6) / most
+    parts = [
+        f'<svg viewBox="0 0 {STRIP_WIDTH} {height}" role="img" aria-label="Area of lung and of lesion in each slice, head up">',
+        _area(areas["lung"] * scale, y, f'fill="{LUNG_FILL}" fill-opacity=".28" stroke="{LUNG_FILL}"'),
+        _area((areas["glass"] + areas["dense"]) * scale, y, f'fill="{GROUND_GLASS_FILL}"'),
+        _area(areas["dense"] * scale, y, f'fill="{CONSOLIDATION_FILL}"'),
+    ]
+    for key in reading.key_slices:
+        at = y[key.index]
+        parts.append(f'<path d="M{STRIP_LEFT - 6} {at:.1f}H{STRIP_WIDTH - 4}" stroke="currentColor" stroke-dasharray="2 3"/>')
+        parts.append(f'<text x="{STRIP_LEFT - 8}" y="{at + 4:.1f}" font-size="12" text-anchor="end">{key.index + 1}</text>')
+    low = height - band_px
+    parts.append(f'<path d="M{STRIP_LEFT} 0V{low}" stroke="currentColor" stroke-opacity=".4"/>')
+    words = f'y="{low + 16}" font-size="12" class="dim"'
+    parts.append(f'<text x="{STRIP_LEFT}" {words}>0</text>')
+    parts.append(f'<text x="{STRIP_WIDTH - 2}" text-anchor="end" {words}>{most:.0f} cm²</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _area(widths: NDArray[np.float64], y: NDArray[np.float64], look: str) -> str:
+    points = " ".join(f"{STRIP_LEFT + w:.1f},{at:.1f}" for w, at in zip(widths, y, strict=True))
+    return f'<polygon points="{STRIP_LEFT},{y[0]:.1f} {points} {STRIP_LEFT},{y[-1]:.1f}" {look}/>'
+
+
+def score_svg(score: float) -> str:
+    """A scale from 0 to 1 with a mark at the score."""
+    x = 4 + 192 * score
+    ticks = "".join(f'<path d="M{4 + 48 * k} 16v6" stroke="currentColor" stroke-opacity=".5"/>' for k in range(5))
+    return (
+        f'<svg viewBox="0 0 200 24" role="img" aria-label="score {score:.2f} on a scale from 0 to 1" class="scale">'
+        '<rect x="4" y="9" width="192" height="6" rx="3" fill="currentColor" fill-opacity=".22"/>'
+        f'<rect x="4" y="9" width="{max(x - 4, 0):.1f}" height="6" rx="3" fill="currentColor" fill-opacity=".7"/>{ticks}'
+        f'<circle cx="{x:.1f}" cy="12" r="7" fill="currentColor"/></svg>'
     )

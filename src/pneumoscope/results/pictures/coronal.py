@@ -28,6 +28,8 @@ PROJECTION_WINDOW_HU = (-740.0, 520.0)
 SLAB_MM = 24.0
 #: The chest around the lungs is for orientation only.
 SURROUNDINGS_BRIGHTNESS = 0.45
+#: Rays through less lung than this fade into the surroundings: what they meet is mostly the lung's edge.
+RIM_MM = 15.0
 #: Depth at which the colour covers the grey as much as it may.
 FULL_STRENGTH_MM, FULL_STRENGTH = 12.0, 0.82
 #: An interval this many times the usual one is shown as a gap.
@@ -53,14 +55,16 @@ def coronal(reading: Reading, *, overlay: bool = True, width_px: int = 560, lett
     mm_px = (columns.stop - columns.start) * columns_mm / width_px
     projections = _project(reading)
     upright = _Upright(reading, mm_px, width_px)
-    lungs = resized(upright.rows(projections.lung_mm) > 2, upright.size)
     inside = window(upright.stretch(projections.lung_hu), PROJECTION_WINDOW_HU)
     around = window(upright.stretch(projections.slab_hu)) * SURROUNDINGS_BRIGHTNESS
-    picture = np.repeat(np.where(lungs, inside, around).astype(np.uint8)[..., None], 3, axis=2)
+    lung_part = np.clip(upright.stretch(projections.lung_mm) / RIM_MM, 0, 1)
+    grey = inside * lung_part + around * (1 - lung_part)
+    picture = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
     if overlay:
         depth_mm = upright.stretch(projections.lesion_mm)
         strength = FULL_STRENGTH * np.clip(depth_mm / FULL_STRENGTH_MM, 0, 1)[..., None]
         picture = (picture * (1 - strength) + heat(depth_mm) * strength).astype(np.uint8)
+        lungs = resized(upright.rows(projections.lung_mm) > 2, upright.size)
         tint(picture, outline(lungs), LUNG_RGB, 0.5)
     picture[upright.gaps] = GAP_GREY
     return _lettered(picture, reading, upright, overlay=overlay) if lettered else picture
@@ -120,20 +124,27 @@ class _Upright:
 
 
 def _lettered(picture: Rgb, reading: Reading, upright: _Upright, *, overlay: bool) -> Rgb:
-    image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    width, height = image.size
+    """The picture with its letters, and under it a band with scale bar and legend."""
+    height, width, _ = picture.shape
     letters = letter_px(width)
+    image = Image.new("RGB", (width, height + band_px(width)))
+    image.paste(Image.fromarray(picture))
+    draw = ImageDraw.Draw(image)
     write(draw, (8, 6), "R", size_px=round(letters * 1.3))
     write(draw, (width - 8, 6), "L", size_px=round(letters * 1.3), anchor="ra")
     for key in reading.key_slices:
         y = upright.row_px(float(reading.volume.positions_mm[key.index]))
         draw.line((0, y, 10, y), fill=TEXT_RGB, width=2)
-        write(draw, (14, y), str(key.index + 1), size_px=max(10, letters - 3), anchor="lm")
+        write(draw, (14, y), str(key.index + 1), size_px=letters - 2, anchor="lm")
     scale_bar(draw, image.size, upright.mm_px)
     if overlay:
-        _legend(image, draw, (8, height - 12), letters)
+        _legend(image, draw, (8, image.height - 8), letters)
     return np.asarray(image)
+
+
+def band_px(width_px: int) -> int:
+    """Height of the band under the picture."""
+    return round(letter_px(width_px) * 2.4)
 
 
 def _legend(image: Image.Image, draw: ImageDraw.ImageDraw, at: tuple[int, int], letters: int) -> None:
@@ -143,5 +154,5 @@ def _legend(image: Image.Image, draw: ImageDraw.ImageDraw, at: tuple[int, int], 
     colours = heat(np.linspace(0, full_mm, length))[None].repeat(thick, axis=0)
     image.paste(Image.fromarray(colours), (x, y - thick))
     for mm in (0, 20, 40, 60):
-        words = f"{mm}+ mm of lesion" if mm == full_mm else str(mm)
-        write(draw, (x + length * mm / full_mm, y - thick - 3), words, size_px=max(10, letters - 3), anchor="ld")
+        words = f"{mm}+ mm of lesion, front to back" if mm == full_mm else str(mm)
+        write(draw, (x + length * mm / full_mm, y - thick - 3), words, size_px=letters - 2, anchor="ld")

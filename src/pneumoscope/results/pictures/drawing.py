@@ -63,7 +63,7 @@ def font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def letter_px(width_px: int) -> int:
     """Height of the letters in a picture of this width: readable when the picture is shown at half its size."""
-    return max(11, round(width_px / 34))
+    return max(12, round(width_px / 34))
 
 
 def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], words: str, *, size_px: int, anchor: str = "la") -> None:

@@ -1,6 +1,7 @@
 """One axial slice as a radiologist sees it: the patient's right on the left."""
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pneumoscope.geometry import AxialView
@@ -55,11 +56,11 @@ def chest_box(reading: Reading) -> tuple[slice, slice]:
     """Rows and columns around the lungs with room for the chest wall, the same for all slices of a reading."""
     view, (rows_mm, columns_mm) = axial_view(reading)
     # every so many slices are enough: the margin covers what the others add
-    lungs = view.apply(reading.masks.lungs[:: max(1, len(reading.masks.lungs) // 40)]).any(axis=0)
-    return _span(lungs.any(axis=1), rows_mm), _span(lungs.any(axis=0), columns_mm)
+    lungs = np.any(view.apply(reading.masks.lungs[:: max(1, len(reading.masks.lungs) // 40)]), axis=0)
+    return _span(np.any(lungs, axis=1), rows_mm), _span(np.any(lungs, axis=0), columns_mm)
 
 
-def _span(present: np.ndarray, spacing_mm: float) -> slice:
+def _span(present: NDArray[np.bool_], spacing_mm: float) -> slice:
     found = np.flatnonzero(present)
     if not len(found):
         return slice(0, len(present))

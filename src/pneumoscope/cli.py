@@ -117,3 +117,7 @@ def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
             console.print(f"  and {len(reasons) - 6} more series", markup=False)
     sys.stdout.flush()
     raise SystemExit(fault.exit_status)
+
+
+if __name__ == "__main__":
+    main()

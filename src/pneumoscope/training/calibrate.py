@@ -33,7 +33,7 @@ def measure_shares(network: LungLesionNetwork, root: Path, *, source: str, split
     slices, labels = labelled_slices(root, source=source, split=split)
     found = []
     for start in range(0, len(slices.hu), BATCH):
-        pictures = np.stack([_picture(hu) for hu in slices.hu[start : start + BATCH]])
+        pictures = np.stack([network_picture(hu) for hu in slices.hu[start : start + BATCH]])
         probability = network(pictures)
         lung = (probability[:, 0] >= 128) | (probability[:, 1] >= 128)
         lesion = probability[:, 1] >= round(lesion_threshold * 255)
@@ -45,7 +45,8 @@ def measure_shares(network: LungLesionNetwork, root: Path, *, source: str, split
     )
 
 
-def _picture(hu: NDArray[np.float32]) -> NDArray[np.float32]:
+def network_picture(hu: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A stored slice (row, column) as the network sees it."""
     size = (NETWORK_SIZE_PX, NETWORK_SIZE_PX)
     return np.asarray(Image.fromarray(scale_hu(hu)).resize(size, Image.Resampling.BILINEAR))
 

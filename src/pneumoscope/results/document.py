@@ -69,7 +69,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "ground_glass_ml": round(finding.ground_glass_ml, 3),
         "consolidation_ml": round(finding.consolidation_ml, 3),
         "share": round(finding.share, 6),
-        "mean_hu": round(finding.mean_hu, 1),
+        "mean_hu": round(finding.mean_hu, 1) if finding.volume_ml > 0 else None,
     }
     if finding.region in ZONES:
         out["severity_points"], out["severity_band"] = severity(finding.share)

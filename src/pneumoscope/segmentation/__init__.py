@@ -22,8 +22,9 @@ from pneumoscope.segmentation.sides import split_sides
 
 __all__ = ["LungLesionNetwork", "segment"]
 
-#: A lung-like part smaller than this is bowel gas, a fold or noise.
+#: A lung-like part smaller than this, alone or against the largest, is bowel gas, a fold or noise.
 MIN_LUNG_ML = 20.0
+MIN_LUNG_SHARE = 0.04
 
 
 def segment(
@@ -84,15 +85,16 @@ def segment(
 
 
 def _large_parts(mask: NDArray[np.bool_], voxel_mm3: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The mask without connected parts below ``MIN_LUNG_ML``."""
+    """The mask without connected parts below ``MIN_LUNG_ML`` or ``MIN_LUNG_SHARE`` of the largest."""
     labels, count = ndimage.label(mask)
     if not count:
         return mask
     size_mm3 = sum(
         np.bincount(labels[k].ravel(), minlength=count + 1) * voxel_mm3[k] for k in range(len(mask)) if mask[k].any()
     )
-    large = np.asarray(size_mm3) >= MIN_LUNG_ML * 1000
-    large[0] = False
+    sizes = np.asarray(size_mm3)
+    sizes[0] = 0
+    large = sizes >= max(MIN_LUNG_ML * 1000, MIN_LUNG_SHARE * sizes.max())
     kept: NDArray[np.bool_] = large[labels]
     return kept
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  tables in Markdown have one line a row
 """The words of the model card; its figures are put in by ``evidence``."""
 
 from typing import Any

@@ -10,7 +10,7 @@ NAMESPACE = uuid.UUID("3f0d8a52-4e0e-4c6f-8f2c-0d7a5c1b9e44")
 
 
 def package(onnx: Path, *, to: Path, version: str, lesion_threshold: float, calibration: dict[str, Any]) -> None:
-    """Write ``bundle.json`` beside the weights; the Device UID follows from the weights, so it changes with every retraining."""
+    """Write weights and ``bundle.json``; the Device UID follows from the weights, so it changes with every retraining."""
     to.mkdir(parents=True, exist_ok=True)
     content = onnx.read_bytes()
     digest = hashlib.sha256(content).hexdigest()

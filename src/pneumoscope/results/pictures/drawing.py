@@ -14,7 +14,7 @@ LUNG_WINDOW_HU = (-600.0, 1500.0)  # centre, width
 GROUND_GLASS_RGB: Colour = (255, 196, 61)
 CONSOLIDATION_RGB: Colour = (226, 68, 132)
 LUNG_RGB: Colour = (92, 200, 214)
-TEXT_RGB: Colour = (235, 238, 240)
+TEXT_RGB: Colour = (238, 238, 238)
 SCALE_BAR_MM = 50.0
 
 #: Depth of lesion along the ray in mm, and its colour: brighter is deeper, as in the plasma colour map.

@@ -142,6 +142,13 @@ def test_names_say_how_they_are_written():
     assert only["extension"][0]["valueCode"] == "IDE"
 
 
+def test_blanks_and_control_characters_in_text():
+    (name, _) = resources(tiny_reading(PatientName="Yamada\x1b^Tarou\x85=山田　^太郎"))[0]["name"]
+    assert (name["family"], name["given"], name["text"]) == ("Yamada", ["Tarou"], "Tarou Yamada")
+    (_, written) = resources(tiny_reading(PatientName="A^B=山田　次^太郎"))[0]["name"]
+    assert written["family"] == "山田 次"
+
+
 def test_frames_of_one_file_are_one_instance():
     (study,) = (r for r in resources(multiframe()) if r["resourceType"] == "ImagingStudy")
     assert study["series"][0]["numberOfInstances"] == 1

@@ -6,6 +6,7 @@ pydantic models takes thirty times as long as making the bundle.
 """
 
 import json
+import unicodedata
 import uuid
 from typing import Any
 
@@ -79,7 +80,7 @@ def _patient(reading: Reading) -> Resource:
 
 def _text(value: str) -> str:
     """Text as FHIR allows it: no control characters, no blanks around it, no blank string."""
-    return "".join(c for c in value if c.isprintable()).strip()
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in value).split())
 
 
 def _human_name(group: str, representation: str) -> Resource | None:

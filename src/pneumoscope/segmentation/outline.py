@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL
+from pneumoscope.segmentation.grid import NETWORK_PIXEL_MM
 
 HALF = 128  # probability 0.5 in 255ths
 #: Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU).
@@ -23,6 +24,8 @@ LESION_EDGE_HU = (-720.0, -410.0)
 CONSOLIDATION_HU = -300
 #: Lesions smaller than this, in network voxels of 4 mm2 times the slice interval, are noise.
 MIN_LESION_MM3 = 100.0
+#: A lesion lower than this, and than this share of its width, is partial volume of the diaphragm or the apex.
+FLAT_MM, FLAT_RATIO = 8.0, 0.4
 #: Lung level where no lesion-free lung is left to measure it.
 DEFAULT_LUNG_HU = -850.0
 
@@ -78,6 +81,23 @@ def classify_density(smooth_hu: NDArray[np.float32], lesion: NDArray[np.bool_]) 
     return labelled
 
 
+def _flat(
+    lesion: NDArray[np.bool_], own: NDArray[np.int32], *, count: int, voxel_mm3: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """(count,) whether a lesion is a thin sheet: what a slice through the dome of the diaphragm or past the apex looks like.
+
+    ``own``: the number of each lesion voxel, in the order of the array.
+    """
+    depth = len(lesion)
+    slices = np.repeat(np.arange(depth), np.count_nonzero(lesion, axis=(1, 2)))
+    voxels = np.bincount(own.astype(np.int64) * depth + slices, minlength=(count + 1) * depth).reshape(count + 1, depth)[1:]
+    interval_mm = voxel_mm3 / NETWORK_PIXEL_MM**2
+    height_mm = ((voxels > 0) * interval_mm).sum(axis=1)
+    diameter_mm = 2 * np.sqrt(voxels.max(axis=1) * NETWORK_PIXEL_MM**2 / np.pi)
+    flat: NDArray[np.bool_] = (height_mm < FLAT_RATIO * diameter_mm) & (height_mm <= FLAT_MM)
+    return flat
+
+
 class LesionLevels(NamedTuple):
     """Lesions on the network's picture: their numbers, 0 where none, and the edge level of each number."""
 
@@ -107,5 +127,5 @@ def lesion_levels(
     size_mm3 = np.bincount(own, weights=weight, minlength=count + 1)[1:]
     level = np.nan_to_num(ndimage.median(hu[lesion], own, np.arange(1, count + 1)), nan=DEFAULT_LUNG_HU)
     edge = np.clip((level + min(lung_hu, -600.0)) / 2, *LESION_EDGE_HU)
-    edge[size_mm3 < MIN_LESION_MM3] = np.inf
+    edge[(size_mm3 < MIN_LESION_MM3) | _flat(lesion, own, count=count, voxel_mm3=voxel_mm3)] = np.inf
     return LesionLevels(labels, np.concatenate([[np.inf], edge]).astype(np.float32))

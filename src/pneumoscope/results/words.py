@@ -51,7 +51,7 @@ def meaning(category: Category) -> str:
     return {
         Category.NO_SIGN: "The scan shows less of the pattern than the model takes for a sign.",
         Category.INDETERMINATE: "The scan shows some of the pattern, as much as is common without COVID-19 too.",
-        Category.SIGN: "The scan shows lesions of the kind, amount and place that are seen in COVID-19 pneumonia.",
+        Category.SIGN: "The scan shows lesions of the kind seen in COVID-19 pneumonia, as much as the model takes for a sign.",
         Category.CANNOT_SAY: "The scan is unlike those that the model was made for: no score, and the measures may be wrong.",
     }[category]
 

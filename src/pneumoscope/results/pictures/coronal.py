@@ -130,8 +130,9 @@ def _lettered(picture: Rgb, reading: Reading, upright: _Upright, *, overlay: boo
     image = Image.new("RGB", (width, height + band_px(width)))
     image.paste(Image.fromarray(picture))
     draw = ImageDraw.Draw(image)
-    write(draw, (8, 6), "R", size_px=round(letters * 1.3))
-    write(draw, (width - 8, 6), "L", size_px=round(letters * 1.3), anchor="ra")
+    aside = letters * 3  # clear of the numbers of the key slices
+    write(draw, (aside, 6), "R", size_px=round(letters * 1.3))
+    write(draw, (width - aside, 6), "L", size_px=round(letters * 1.3), anchor="ra")
     for key in reading.key_slices:
         y = upright.row_px(float(reading.volume.positions_mm[key.index]))
         draw.line((0, y, 10, y), fill=TEXT_RGB, width=2)

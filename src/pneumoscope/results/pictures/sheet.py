@@ -33,6 +33,7 @@ CATEGORY_RGB: dict[Category, Colour] = {
     Category.CANNOT_SAY: WARNING_RGB,
 }
 TABLE_REGIONS = (Region.LUNGS, Region.RIGHT_LUNG, Region.LEFT_LUNG, *ZONES)
+CORONAL_BOX = (460, 384)
 MAX_WARNINGS = 4
 
 
@@ -41,7 +42,7 @@ def summary_sheet(reading: Reading) -> Rgb:
     sheet = Image.new("RGB", (SIZE_PX, SIZE_PX), BACK_RGB)
     draw = ImageDraw.Draw(sheet)
     _head(draw, reading)
-    _paste(sheet, coronal(reading, width_px=460), (EDGE_PX, 208), (460, 384))
+    _paste(sheet, _coronal_within(reading, CORONAL_BOX), (EDGE_PX, 208), CORONAL_BOX)
     _table(draw, reading, (512, 208))
     for k, key in enumerate(reading.key_slices[:3]):
         _paste(sheet, key_slice(reading, key.index, overlay=True, width_px=316), (EDGE_PX + 330 * k, 604), (316, 262))
@@ -82,6 +83,13 @@ def _head(draw: ImageDraw.ImageDraw, reading: Reading) -> None:
         x += draw.textlength(fact, font=font(26)) + 8
         draw.text((x, 182), words, font=font(17), fill=GREY_RGB, anchor="ls")
         x += draw.textlength(words, font=font(17)) + 36
+
+
+def _coronal_within(reading: Reading, box: tuple[int, int]) -> Rgb:
+    """The coronal view, drawn anew where it is too tall rather than shrunk with its letters."""
+    width, height = box
+    picture = coronal(reading, width_px=width)
+    return picture if len(picture) <= height else coronal(reading, width_px=width * height // len(picture))
 
 
 def _paste(sheet: Image.Image, picture: Rgb, at: tuple[int, int], box: tuple[int, int]) -> None:

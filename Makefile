@@ -1,0 +1,67 @@
+# Two commands do everything on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
+.PHONY: demo test check bench docs lock train evidence clean
+
+PYTHON ?= python3
+BIN = .venv/bin
+LOCK = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q
+RUNTIME = .venv/.runtime
+DEV = .venv/.dev
+
+demo: $(RUNTIME)
+	@test -d build/demo/study || { $(BIN)/pneumoscope phantom build/demo/partial && mv build/demo/partial build/demo/study; }
+	@$(BIN)/pneumoscope read build/demo/study --out build/demo/result
+	@echo "Open build/demo/result/report.html in a browser."
+
+test: $(DEV)
+	@scripts/peers.sh
+	$(BIN)/python -m pytest -q
+
+check: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/gates/test_docs.py
+
+bench: $(DEV)
+	$(BIN)/python bench/loading.py
+	$(BIN)/python bench/reading.py
+
+docs: $(DEV)
+	$(BIN)/python scripts/docs_pictures.py
+
+lock: $(DEV)
+	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
+	$(LOCK) pyproject.toml requirements/build.in --extra dev -o requirements/dev.lock
+
+# Needs the training data (see docs/how-to/train-the-network.md); goes on where it stopped.
+train: .venv-training/.stamp
+	.venv-training/bin/python -m pneumoscope.training train recipes/lung-lesion.toml runs/lung-lesion
+
+evidence: .venv-training/.stamp
+	.venv-training/bin/python -m pneumoscope.training evidence
+
+clean:
+	rm -rf .venv .venv-training build
+
+.venv/bin/python:
+	@scripts/venv.sh $(PYTHON) .venv
+
+$(RUNTIME): requirements/runtime.lock pyproject.toml | .venv/bin/python
+	@echo "Installing what Pneumoscope needs (once) ..."
+	@test -e $(DEV) || $(BIN)/python -m pip install -q --require-hashes -r requirements/runtime.lock
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements/dev.lock pyproject.toml | .venv/bin/python
+	@echo "Installing what its tests need (once) ..."
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-training/.stamp: requirements/training.txt requirements/runtime.lock
+	@scripts/venv.sh $(PYTHON) .venv-training
+	.venv-training/bin/python -m pip install -q --require-hashes -r requirements/runtime.lock
+	.venv-training/bin/python -m pip install -q -r requirements/training.txt
+	.venv-training/bin/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@

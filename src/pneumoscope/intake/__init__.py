@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -85,7 +86,9 @@ def _walk(folder: Path) -> list[Path]:
 def _referenced(directory: Path) -> list[Path]:
     """Files that a DICOMDIR names (PS3.10 8.6), only those inside its own folder; empty where it cannot be read."""
     try:
-        records = dcmread(directory).get("DirectoryRecordSequence", [])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's quote values, which may be a patient's
+            records = dcmread(directory).get("DirectoryRecordSequence", [])
     except (OSError, InvalidDicomError, EOFError, ValueError, AttributeError, KeyError):
         return []
     root = directory.parent.resolve()

@@ -1,5 +1,6 @@
 """One DICOM file to Instances: header only, no pixels."""
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,7 +89,8 @@ def looks_like_dicom(start: bytes) -> bool:
 def read_header(path: Path) -> Header:  # noqa: PLR0911  a return for each way out
     """Read one file; faults come back as a code, never as an exception."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's quote values, which may be a patient's
             if not looks_like_dicom(file.read(132)):
                 return Header(fault="not-dicom")
             file.seek(0)
@@ -104,7 +106,9 @@ def read_header(path: Path) -> Header:  # noqa: PLR0911  a return for each way o
     if dataset.SOPClassUID == "1.2.840.10008.1.3.10":
         return Header(fault="dicomdir")
     try:
-        return _to_nouns(path, dataset, end=end, after=after)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _to_nouns(path, dataset, end=end, after=after)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError, LookupError):
         return Header(fault="damaged-header")
 

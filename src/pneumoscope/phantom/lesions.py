@@ -66,7 +66,10 @@ class Shape:
 
 @lru_cache(maxsize=256)
 def shape_of(lesion: Lesion, build: Build) -> Shape:
-    """Find the radius by bisection on a grid of a twelfth of it, edges blended. Raises ValueError where the lung has no room for the volume."""
+    """Find the radius by bisection on a grid of a twelfth of it, edges blended.
+
+    Raises ValueError where the lung has no room for the volume.
+    """
     rng = np.random.default_rng([lesion.seed, 11])
     waves = np.column_stack([rng.normal(0, 2.2, (5, 3)), rng.uniform(0, 2 * np.pi, 5)])
     ball_mm = (lesion.volume_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3)

@@ -168,7 +168,8 @@ RULES = (
         "too-few-slices",
         lambda s: len(s.instances) < MIN_SLICES,
         lambda s: (
-            f"has {len(s.instances)} slice{'s' * (len(s.instances) != 1)} at positions of their own; at least {MIN_SLICES} are needed"
+            f"has {len(s.instances)} slice{'s' * (len(s.instances) != 1)} at different positions; "
+            f"at least {MIN_SLICES} are needed"
         ),
     ),
     Rule(

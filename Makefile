@@ -3,12 +3,13 @@
 
 PYTHON ?= python3
 BIN = .venv/bin
+UV = 0.13.9
 LOCK = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q
 RUNTIME = .venv/.runtime
 DEV = .venv/.dev
 
 demo: $(RUNTIME)
-	@test -d build/demo/study || { $(BIN)/pneumoscope phantom build/demo/partial && mv build/demo/partial build/demo/study; }
+	@test -d build/demo/study || { rm -rf build/demo/partial && $(BIN)/pneumoscope phantom build/demo/partial && mv build/demo/partial build/demo/study; }
 	@$(BIN)/pneumoscope read build/demo/study --out build/demo/result
 	@echo "Open build/demo/result/report.html in a browser."
 
@@ -27,19 +28,21 @@ bench: $(DEV)
 	$(BIN)/python bench/loading.py
 	$(BIN)/python bench/reading.py
 
-docs: $(DEV)
+# Takes anew the picture of the report that the README shows.
+docs: $(DEV) demo
 	$(BIN)/python scripts/docs_pictures.py
 
 lock: $(DEV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q uv==$(UV)
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -o requirements/dev.lock
 
-# Needs the training data (see docs/how-to/train-the-network.md); goes on where it stopped.
+# DATA=folder says where the training data lie (see docs/how-to/train-the-network.md); goes on where it stopped.
 train: .venv-training/.stamp
-	.venv-training/bin/python -m pneumoscope.training train recipes/lung-lesion.toml runs/lung-lesion
+	.venv-training/bin/python -m pneumoscope.training train recipes/lung-lesion.toml runs/lung-lesion $(if $(DATA),--data $(DATA))
 
 evidence: .venv-training/.stamp
-	.venv-training/bin/python -m pneumoscope.training evidence
+	.venv-training/bin/python -m pneumoscope.training evidence $(if $(DATA),--data $(DATA))
 
 clean:
 	rm -rf .venv .venv-training build
@@ -49,7 +52,7 @@ clean:
 
 $(RUNTIME): requirements/runtime.lock pyproject.toml | .venv/bin/python
 	@echo "Installing what Pneumoscope needs (once) ..."
-	@test -e $(DEV) || $(BIN)/python -m pip install -q --require-hashes -r requirements/runtime.lock
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements/runtime.lock
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 

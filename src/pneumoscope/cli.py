@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -16,14 +18,20 @@ from pneumoscope import __version__
 from pneumoscope.errors import Interrupted, NoEligibleSeries, PneumoscopeError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-BUG_EXIT_STATUS = 1
+_interrupts: list[int] = []  # signals that asked us to stop
 
 
 def main() -> NoReturn:
     """Run the command line."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     app()
     raise SystemExit(0)
+
+
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    _interrupts.append(number)
+    raise KeyboardInterrupt
 
 
 def _version(wanted: bool) -> None:
@@ -97,7 +105,9 @@ def _told(*, as_json: bool) -> Iterator[None]:
     """Say what went wrong in one sentence with its code, and leave with the status that the error asks for."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError):
+        if not _interrupts:  # a stop while an extension module is imported comes out as an ImportError
+            raise
         _leave(Interrupted("Stopped; nothing was written."), as_json=as_json)
     except PneumoscopeError as fault:
         _leave(fault, as_json=as_json)
@@ -116,6 +126,10 @@ def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
         if len(reasons) > 6:
             console.print(f"  and {len(reasons) - 6} more series", markup=False)
     sys.stdout.flush()
+    if isinstance(fault, Interrupted):  # at once: no waiting for threads or children that are in the middle of something
+        for child in multiprocessing.active_children():
+            child.kill()
+        os._exit(fault.exit_status)
     raise SystemExit(fault.exit_status)
 
 

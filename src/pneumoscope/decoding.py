@@ -25,7 +25,8 @@ def decode_hu(instance: Instance) -> NDArray[np.int16]:
     if instance.pixel_offset is not None:
         raw = _plain(instance)
     elif instance.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-        raw = pixel_array(instance.path, index=instance.frame_index or 0)
+        # pixel_array on a path does not inflate
+        raw = pixel_array(pydicom.dcmread(instance.path), index=instance.frame_index or 0)
     elif instance.frame_index is None:
         raw = _compressed(instance.path, instance)
     else:

@@ -1,5 +1,6 @@
 """From a path to the right series: what is found, chosen, refused, and why."""
 
+import gc
 import random
 import zipfile
 from pathlib import Path
@@ -118,7 +119,8 @@ def test_dicomdir_medium_is_read(tmp_path: Path) -> None:
     for file in make_series(tmp_path / "in", slices=20):
         medium.add(file)
     medium.write(tmp_path / "medium")
-    del medium  # its temporary folder goes with it
+    del medium
+    gc.collect()  # its temporary folder goes with it
     make_series(tmp_path / "medium" / "unlisted", series="2", slices=30)
     for path in (tmp_path / "medium", tmp_path / "medium" / "DICOMDIR"):
         assert len(load_path(path)[0].hu) == 20

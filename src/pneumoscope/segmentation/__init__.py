@@ -17,6 +17,7 @@ from pneumoscope.segmentation.outline import (
     lesion_levels,
     lesion_outline,
     lung_outline,
+    reach_along,
 )
 from pneumoscope.segmentation.sides import split_sides
 
@@ -43,8 +44,11 @@ def segment(
     lesion = (found[:, 1] >= round(lesion_threshold * 255)) & lungs
     confidence = _confidence(found[:, 1], lungs)
     lung_band, lesion_band = bands(lungs, inner=1, outer=2), bands(lesion, inner=1, outer=2)
+    lesion_band = lesion_band._replace(reach=lesion_band.reach | (reach_along(lesion, volume.positions_mm) & lungs))
     coarse_hu = _coarse_hu(volume, grid)
-    levels = lesion_levels(lesion, reach=lesion_band.reach, lungs=lungs, hu=coarse_hu, voxel_mm3=voxel_mm3)
+    levels = lesion_levels(
+        lesion, core=lesion_band.core, reach=lesion_band.reach, lungs=lungs, hu=coarse_hu, voxel_mm3=voxel_mm3
+    )
     side_anywhere = _spread_sides(sides)
     lung_masks = np.zeros(volume.hu.shape, dtype=np.uint8)
     lesion_masks = np.zeros(volume.hu.shape, dtype=np.uint8)
@@ -63,7 +67,7 @@ def segment(
         lung = lung_outline(hu, core=core, reach=fine(lung_band.reach[k])[rows, columns])
         side = grid.to_slice(side_anywhere[k], smooth=False)[rows, columns]
         grid.view.apply(lung_masks[k])[rows, columns] = np.where(lung, side, 0)
-        if not lesion[k].any():
+        if not lesion_band.reach[k].any():
             return
         smooth_hu = ndimage.uniform_filter(hu.astype(np.float32), 3)
         # int32 labels do not survive an 8-bit resize: the level does, one step being 2 HU

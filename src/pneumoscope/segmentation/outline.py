@@ -26,6 +26,8 @@ CONSOLIDATION_HU = -300
 MIN_LESION_MM3 = 100.0
 #: A lesion lower than this, and than this share of its width, is partial volume of the diaphragm or the apex.
 FLAT_MM, FLAT_RATIO = 8.0, 0.4
+#: How far beyond the network's last slice a lesion may go on.
+REACH_MM = 3.0
 #: Lung level where no lesion-free lung is left to measure it.
 DEFAULT_LUNG_HU = -850.0
 
@@ -45,6 +47,17 @@ def bands(mask: NDArray[np.bool_], *, inner: int, outer: int) -> Bands:
     for _ in range(outer):
         reach = ~_shrink(~reach)
     return Bands(core, reach)
+
+
+def reach_along(lesion: NDArray[np.bool_], positions_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Lesions grown to slices up to ``REACH_MM`` above and below, to the next slice at least: their caps are faint."""
+    grown = lesion.copy()
+    for k, position in enumerate(positions_mm):
+        near = np.abs(positions_mm - position) <= REACH_MM
+        near[max(0, k - 1) : k + 2] = True
+        if lesion[k].any():
+            grown[near] |= lesion[k]
+    return grown
 
 
 def _shrink(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -108,6 +121,7 @@ class LesionLevels(NamedTuple):
 def lesion_levels(
     lesion: NDArray[np.bool_],
     *,
+    core: NDArray[np.bool_],
     reach: NDArray[np.bool_],
     lungs: NDArray[np.bool_],
     hu: NDArray[np.int16],
@@ -125,7 +139,10 @@ def lesion_levels(
     own = labels[lesion]  # few voxels: far quicker than to look through the whole volume
     weight = np.repeat(voxel_mm3, np.count_nonzero(lesion, axis=(1, 2)))
     size_mm3 = np.bincount(own, weights=weight, minlength=count + 1)[1:]
-    level = np.nan_to_num(ndimage.median(hu[lesion], own, np.arange(1, count + 1)), nan=DEFAULT_LUNG_HU)
+    numbers = np.arange(1, count + 1)
+    level = ndimage.median(hu[core], labels[core], numbers)  # without the rim, whose voxels hold lung too
+    level = np.where(np.isnan(level), ndimage.median(hu[lesion], own, numbers), level)
+    level = np.nan_to_num(level, nan=DEFAULT_LUNG_HU)
     edge = np.clip((level + min(lung_hu, -600.0)) / 2, *LESION_EDGE_HU)
     edge[(size_mm3 < MIN_LESION_MM3) | _flat(lesion, own, count=count, voxel_mm3=voxel_mm3)] = np.inf
     return LesionLevels(labels, np.concatenate([[np.inf], edge]).astype(np.float32))

@@ -17,6 +17,9 @@ BOOTSTRAPS = 1000
 #: Sources with both labels. The network has seen neither; only these two numbers are fitted on their training groups.
 SOURCES = ("sars", "ucsd")
 POSITIVE = "covid"
+#: "No sign" clears this share of the slices without COVID-19 in the training groups of a source of mostly healthy negatives.
+CLEAR_SOURCE, CLEARED = "sars", 0.9
+SIGN_FROM = 0.65
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +80,14 @@ def fit_calibration(parts: Mapping[str, Shares]) -> dict[str, float]:
         ]
     )
     intercept, slope = fit_logistic(feature, label, weight * len(weight) / weight.sum())
+    clear = parts[CLEAR_SOURCE]
+    limit = float(np.quantile(clear.share[clear.label == 0], CLEARED))
     return {
         "intercept": round(intercept, 4),
         "slope": round(slope, 4),
         "floor": FLOOR,
-        "no_sign_below": 0.35,
-        "sign_from": 0.65,
+        "no_sign_below": round(1 / (1 + float(np.exp(-(intercept + slope * np.log10(limit + FLOOR))))), 2),
+        "sign_from": SIGN_FROM,
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pneumoscope.errors import Rejected
 from pneumoscope.records import Masks, Notice, Volume
@@ -19,6 +20,7 @@ LUNG_MEAN_HU = (-960.0, -350.0)
 MAX_OUTSIDE_AIR_SHARE = 0.15
 MIN_CONFIDENCE = 0.85
 HEAVY_NOISE_HU = 90.0
+MIN_NOISE_PAIRS = 300
 METAL_HU, METAL_ML = 2800, 0.5
 CUT_SHARE = 0.12
 MOTION_SHARE = 0.08
@@ -124,10 +126,11 @@ def noise_level_hu(volume: Volume, masks: Masks) -> float:
     levels = []
     for k in present[:: max(1, len(present) // 12)]:
         hu = volume.hu[k].astype(np.float32)
-        soft = (hu[:, ::2] > -150) & (hu[:, ::2] < 250)
-        pairs = hu[:, 2::2] - hu[:, :-2:2]  # two pixels apart, where kernels correlate less
-        both = soft[:, 1:][:, : pairs.shape[1]] & soft[:, :-1][:, : pairs.shape[1]]
-        if np.count_nonzero(both) > 500:
+        mean = ndimage.uniform_filter(hu, 7)  # of noisy pixels, only their neighbourhood tells what tissue they are
+        soft = (mean > -50) & (mean < 120)
+        pairs = hu[:, 2:] - hu[:, :-2]  # two pixels apart, where kernels correlate less
+        both = soft[:, 2:] & soft[:, :-2]
+        if np.count_nonzero(both) > MIN_NOISE_PAIRS:
             levels.append(1.4826 * float(np.median(np.abs(pairs[both]))) / np.sqrt(2))
     return float(np.median(levels)) if levels else 0.0
 

@@ -1,0 +1,131 @@
+"""The score, and what forbids it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pneumoscope.classification import categorise, probability, score_study, worst_share
+from pneumoscope.classification.guard import NotAChest, age_years, assess
+from pneumoscope.geometry import intervals_mm
+from pneumoscope.models import load_bundle
+from pneumoscope.records import Category, Masks, Notice, Reading, Volume
+from support import tiny_reading
+
+READING = tiny_reading(slices=60, size=64)
+CALIBRATION = load_bundle().calibration
+
+
+def share_of(reading: Reading, step: int = 1) -> float:
+    """The worst share when only every ``step``th slice was taken."""
+    positions = reading.volume.positions_mm[::step]
+    volume = replace(reading.volume, positions_mm=positions, intervals_mm=intervals_mm(positions))
+    masks = (reading.masks.lungs, reading.masks.lesions)
+    lung, lesion = (np.count_nonzero(mask[::step], axis=(1, 2)).astype(float) for mask in masks)
+    return worst_share(volume, lung=lung, lesion=lesion)
+
+
+def test_more_slices_are_not_rewarded() -> None:
+    assert share_of(READING, 2) == pytest.approx(share_of(READING), rel=0.1)
+    assert share_of(READING, 3) == pytest.approx(share_of(READING), rel=0.15)
+
+
+def test_probability_grows_with_share_and_stays_between_none_and_all() -> None:
+    values = [probability(share, CALIBRATION) for share in np.linspace(0, 1, 50)]
+    assert values == sorted(values)
+    assert 0 < values[0] < CALIBRATION.no_sign_below < CALIBRATION.sign_from < values[-1] < 1
+
+
+def test_categories_begin_at_their_limits() -> None:
+    below, above = np.nextafter(CALIBRATION.no_sign_below, 0), CALIBRATION.sign_from
+    assert categorise(below, CALIBRATION) is Category.NO_SIGN
+    assert categorise(CALIBRATION.no_sign_below, CALIBRATION) is Category.INDETERMINATE
+    assert categorise(above, CALIBRATION) is Category.SIGN
+
+
+def test_a_doubt_forbids_the_score_and_gives_its_reason() -> None:
+    doubt = Notice(code="out-of-distribution", text="Because.")
+    scores = score_study(READING.volume, READING.masks, calibration=CALIBRATION, doubts=(doubt,))
+    assert (scores.probability, scores.category, scores.reason) == (None, Category.CANNOT_SAY, "Because.")
+
+
+def codes(volume: Volume, masks: Masks) -> set[str]:
+    assessment = assess(volume, masks)
+    return {notice.code for notice in (*assessment.doubts, *assessment.warnings)}
+
+
+def changed(**study: str) -> Volume:
+    return replace(READING.volume, study=replace(READING.volume.study, **study))
+
+
+def test_a_plain_chest_raises_nothing() -> None:
+    assert codes(READING.volume, READING.masks) == set()
+
+
+def test_no_lungs_is_no_chest() -> None:
+    nothing = replace(READING.masks, lungs=np.zeros_like(READING.masks.lungs))
+    with pytest.raises(NotAChest, match="0 ml of lung") as caught:
+        assess(READING.volume, nothing)
+    assert caught.value.code == "not-a-chest-ct"
+
+
+def test_a_short_stretch_of_lung_is_no_chest() -> None:
+    lungs = READING.masks.lungs.copy()
+    lungs[15:] = 0
+    with pytest.raises(NotAChest):
+        assess(READING.volume, replace(READING.masks, lungs=lungs))
+
+
+@pytest.mark.parametrize(
+    ("age", "years"), [("012Y", 12), ("018M", 1.5), ("026W", 0.5), ("010D", 0.027), ("", None), ("12", None)]
+)
+def test_age_strings_are_read(age: str, years: float | None) -> None:
+    assert age_years(age) == (None if years is None else pytest.approx(years, rel=0.02))
+
+
+def test_a_child_is_told() -> None:
+    assert codes(changed(PatientAge="012Y"), READING.masks) == {"child"}
+    assert codes(changed(PatientAge="016Y"), READING.masks) == set()
+
+
+def test_cut_lungs_are_told() -> None:
+    cut = slice(8, 40)
+    positions = READING.volume.positions_mm[cut]
+    volume = replace(READING.volume, hu=READING.volume.hu[cut], positions_mm=positions, intervals_mm=intervals_mm(positions))
+    masks = Masks(lungs=READING.masks.lungs[cut], lesions=READING.masks.lesions[cut], confidence=np.ones(32))
+    assert codes(volume, masks) == {"incomplete-lungs"}
+
+
+def test_heavy_noise_is_told() -> None:
+    reading = tiny_reading(slices=60, size=128)
+    noise = np.random.default_rng(0).normal(0, 1, reading.volume.hu.shape)
+    levels = {sd_hu: np.clip(reading.volume.hu + sd_hu * noise, -1024, 3000).astype(np.int16) for sd_hu in (40, 150)}
+    told = {sd_hu: codes(replace(reading.volume, hu=hu), reading.masks) for sd_hu, hu in levels.items()}
+    assert "heavy-noise" in told[150]
+    assert "heavy-noise" not in told[40]
+
+
+def test_metal_is_told() -> None:
+    hu = READING.volume.hu.copy()
+    hu[30, 30:34, 5:9] = 3071
+    assert codes(replace(READING.volume, hu=hu), READING.masks) == {"metal"}
+
+
+def test_jumping_outlines_are_told() -> None:
+    lungs = READING.masks.lungs.copy()
+    lungs[10:50:4, :26] = 0
+    positions = READING.volume.positions_mm * 0.5 * 1.6
+    volume = replace(READING.volume, positions_mm=positions, intervals_mm=intervals_mm(positions))
+    assert "motion" in codes(volume, replace(READING.masks, lungs=lungs))
+
+
+@pytest.mark.parametrize(("level", "says"), [(-1024, "plain air"), (-200, "mean density")])
+def test_lungs_of_impossible_density_are_doubted(level: int, says: str) -> None:
+    hu = np.where(READING.masks.lungs > 0, level, READING.volume.hu).astype(np.int16)
+    doubts = assess(replace(READING.volume, hu=hu), READING.masks).doubts
+    assert any(says in doubt.text for doubt in doubts)
+
+
+def test_an_unsure_network_is_doubted() -> None:
+    masks = replace(READING.masks, confidence=np.full(60, 0.5))
+    assert [doubt.code for doubt in assess(READING.volume, masks).doubts] == ["out-of-distribution"]

@@ -1,0 +1,94 @@
+"""What touches the machine: results on disk, bundles, children that die."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from pneumoscope.errors import OperatorNeeded
+from pneumoscope.models import DEFAULT_BUNDLE, load_bundle
+from pneumoscope.output import check_target, write_all
+from pneumoscope.parallel import Crashed, fork_map
+from pneumoscope.records import Parcel
+
+
+def parcel(name: str, text: str = "x") -> Parcel:
+    return Parcel(name=name, media_type="text/plain", content=text.encode())
+
+
+def test_all_results_appear_together_and_replace_an_earlier_reading(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    write_all([parcel("reading.json", "old"), parcel("gone")], out)
+    check_target(out)
+    write_all([parcel("reading.json", "new")], out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"reading.json": "new"}
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_a_stop_in_the_middle_leaves_the_earlier_reading(tmp_path: Path) -> None:
+    def parcels():
+        yield parcel("reading.json", "half")
+        raise KeyboardInterrupt
+
+    write_all([parcel("reading.json", "old")], tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        write_all(parcels(), tmp_path / "out")
+    assert (tmp_path / "out" / "reading.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_other_peoples_files_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OperatorNeeded) as caught:
+        check_target(tmp_path)
+    assert caught.value.code == "output-not-empty"
+    with pytest.raises(OperatorNeeded) as caught:
+        check_target(tmp_path / "mine.txt")
+    assert caught.value.code == "output-not-a-folder"
+
+
+def test_the_shipped_bundle_is_whole() -> None:
+    bundle = load_bundle()
+    card = json.loads((DEFAULT_BUNDLE / "bundle.json").read_text())
+    assert bundle.model.sha256 == card["sha256"]
+    assert bundle.model.device_uid.startswith("2.25.")
+    assert bundle.model.sha256[:16] in (Path(__file__).parents[2] / "docs" / "model-card.md").read_text()
+
+
+def test_an_altered_or_missing_bundle_is_not_run(tmp_path: Path) -> None:
+    shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
+    weights = tmp_path / "bundle" / "network.onnx"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    with pytest.raises(OperatorNeeded) as caught:
+        load_bundle(tmp_path / "bundle")
+    assert caught.value.code == "model-altered"
+    with pytest.raises(OperatorNeeded) as caught:
+        load_bundle(tmp_path / "absent")
+    assert caught.value.code == "model-missing"
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_children_answer_for_every_item(chunk: int) -> None:
+    assert dict(fork_map(lambda n: n * n, list(range(25)), chunk=chunk)) == {n: n * n for n in range(25)}
+
+
+def test_a_child_that_dies_costs_one_item() -> None:
+    def fragile(n: int) -> int:
+        if n in (6, 7):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return n
+
+    results = dict(fork_map(fragile, list(range(20))))
+    assert {n for n, result in results.items() if isinstance(result, Crashed)} == {6, 7}
+    assert all(results[n] == n for n in range(20) if n not in (6, 7))
+
+
+def test_a_bug_in_a_child_is_raised_here() -> None:
+    def broken(n: int) -> int:
+        raise ZeroDivisionError(n)
+
+    with pytest.raises(ZeroDivisionError):
+        list(fork_map(broken, [1, 2, 3]))

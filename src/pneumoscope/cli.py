@@ -8,11 +8,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pneumoscope import __version__
 from pneumoscope.errors import Interrupted, NoEligibleSeries, PneumoscopeError
@@ -50,7 +52,7 @@ def options(
 @app.command()
 def read(
     path: Annotated[Path, typer.Argument(help="Folder, zip, DICOM file, DICOMDIR, NIfTI, MetaImage or NRRD.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results [default: reading].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; default: reading.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")] = False,
 ) -> None:
     """Read one study and write its results.
@@ -63,14 +65,47 @@ def read(
 
 @app.command()
 def phantom(
-    folder: Annotated[Path, typer.Argument(help="New folder for the sample study.")],
+    folder: Annotated[Path, typer.Argument(help="New folder for the study.")],
+    lesion: Annotated[
+        list[str] | None, typer.Option("--lesion", help="KIND:X,Y,Z:ML, as ground-glass:-90,45,110:20; again for more.")
+    ] = None,
+    healthy: Annotated[bool, typer.Option("--healthy", help="Without the sample's lesions.")] = False,
+    kind: Annotated[str, typer.Option("--kind", help="chest, head, abdomen or water.")] = "chest",
+    slices: Annotated[int | None, typer.Option("--slices", min=1, max=5000)] = None,
+    spacing_mm: Annotated[float | None, typer.Option("--spacing-mm", min=0.1, max=50)] = None,
+    thickness_mm: Annotated[float | None, typer.Option("--thickness-mm", min=0.1, max=50)] = None,
+    size_px: Annotated[int | None, typer.Option("--size-px", min=32, max=2048)] = None,
+    pixel_mm: Annotated[float | None, typer.Option("--pixel-mm", min=0.1, max=10)] = None,
+    noise_hu: Annotated[float | None, typer.Option("--noise-hu", min=0, max=500)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Vessels and noise.")] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Right and left swapped.")] = False,
+    order: Annotated[str, typer.Option("--order", help="Of file names: head-first, feet-first, shuffled.")] = "head-first",
 ) -> None:
-    """Write the sample study: a synthetic chest CT with lesions, as DICOM files."""
-    from pneumoscope.phantom import write_sample
+    """Write a synthetic CT as DICOM files and print its true volumes; without options, the sample study."""
+    from pneumoscope.output import write_all
+    from pneumoscope.phantom import SAMPLE, Kind, Order, dicom_parcels, parse_lesion, render, true_volumes_ml
 
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise typer.BadParameter("the folder must be new or empty")
+    given = {
+        "slices": slices,
+        "slice_spacing_mm": spacing_mm,
+        "slice_thickness_mm": thickness_mm,
+        "size_px": size_px,
+        "pixel_spacing_mm": pixel_mm,
+        "noise_hu": noise_hu,
+        "seed": seed,
+    }
     with _told(as_json=False):
-        count = write_sample(folder)
-        print(f"{count} images in {folder}")
+        try:
+            lesions = tuple(map(parse_lesion, lesion or ())) or (() if healthy else SAMPLE.lesions)
+            options = {name: value for name, value in given.items() if value is not None}
+            spec = replace(SAMPLE, kind=Kind(kind), lesions=lesions, mirrored=mirrored, **options)
+            truth, chosen_order = true_volumes_ml(spec), Order(order)
+        except ValueError as fault:
+            raise typer.BadParameter(str(fault)) from fault
+        write_all(dicom_parcels(render(spec), order=chosen_order), folder)
+    print(f"{spec.slices} images in {folder}; true volumes: " + ", ".join(f"{name} {ml:.1f} ml" for name, ml in truth.items()))
 
 
 def _read(path: Path, *, out: Path | None, as_json: bool) -> None:
@@ -120,7 +155,7 @@ def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
         print(json.dumps(document, ensure_ascii=False))
     else:
         console = Console(stderr=True, soft_wrap=True, highlight=False)
-        console.print(f"[bold red]Not read[/] ({fault.code}): {fault}", markup=True)
+        console.print(f"[bold red]Not read[/] ({fault.code}): {escape(str(fault))}")
         for code, text in reasons[1:6]:
             console.print(f"  another series ({code}): {text}", markup=False)
         if len(reasons) > 6:

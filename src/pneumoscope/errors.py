@@ -6,7 +6,8 @@ PneumoscopeError
 │   ├── UnsafeArchive        an archive that would escape its folder or fill the disk
 │   ├── NothingReadable      no image among what was given
 │   ├── NoEligibleSeries     images, but no series that may be read; ``reasons`` says why for each
-│   └── UnreadableVolume     the chosen series cannot be made into a volume
+│   ├── UnreadableVolume     the chosen series cannot be made into a volume
+│   └── NotAChest            a volume of something else than a chest
 ├── OperatorNeeded       the machine needs a person: full disk, missing model, no right to write   exit status 4
 └── Interrupted          a person stopped it                                        exit status 130
 
@@ -70,6 +71,12 @@ class UnreadableVolume(Rejected):
     """The chosen series cannot be made into a volume of HU."""
 
     default_code = "unreadable-volume"
+
+
+class NotAChest(Rejected):
+    """The study is no chest CT."""
+
+    default_code = "not-a-chest-ct"
 
 
 class OperatorNeeded(PneumoscopeError):

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from dicom_maker import make_series
-from pneumoscope.phantom import Kind, Lesion, LesionKind, PhantomSpec, render, write_dicom
+from pneumoscope.phantom import Kind, Lesion, LesionKind, Order, PhantomSpec, render, write_dicom
 
 NAME = "Hong^Gildong=洪^吉洞=홍^길동"
 SICK = PhantomSpec(
@@ -40,7 +40,7 @@ def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[st
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    write_dicom(render(SICK), folder, order="shuffled", PatientName=NAME, PatientID="SECRET-ID")
+    write_dicom(render(SICK), folder, order=Order.SHUFFLED, PatientName=NAME, PatientID="SECRET-ID")
     return folder
 
 
@@ -200,3 +200,35 @@ def test_volumes_do_not_depend_on_the_order_of_files(study: Path, tmp_path: Path
     written = json.loads((done[1] / "reading.json").read_text(encoding="utf-8"))
     assert reading(tmp_path)["findings"] == written["findings"]
     assert np.isfinite(share(written, "lungs"))
+
+
+def test_a_phantom_of_choice_is_written_with_its_truth(tmp_path: Path) -> None:
+    small = ("--slices", 20, "--spacing-mm", 12, "--thickness-mm", 2, "--size-px", 128, "--pixel-mm", 2.8)
+    done = run("phantom", tmp_path / "study", "--lesion", "consolidation:80,40,120:30", "--order", "shuffled", *small)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "study").iterdir())) == 20
+    assert done.stdout.startswith(f"20 images in {tmp_path / 'study'}; true volumes: right ")
+    assert done.stdout.rstrip().endswith("ground-glass 0.0 ml, consolidation 30.0 ml")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--lesion", "nodule:1,2,3:4"), "is no lesion: KIND:X,Y,Z:ML"),
+        (("--lesion", "consolidation:0,-400,110:4"), "no room for 4.0 ml"),
+        (("--kind", "foot"), "'foot' is not a valid Kind"),
+        (("--slices", "0"), "not in the range"),
+    ],
+)
+def test_an_impossible_phantom_is_refused_in_words(tmp_path: Path, options: tuple[str, ...], says: str) -> None:
+    done = run("phantom", tmp_path / "study", *options, env={**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_phantom_does_not_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all of it")
+    done = run("phantom", tmp_path)
+    assert (done.returncode, "must be new or empty" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

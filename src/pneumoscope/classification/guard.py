@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pneumoscope.errors import Rejected
+from pneumoscope.errors import NotAChest
 from pneumoscope.records import Masks, Notice, Volume
 
 CHILD_YEARS = 16
@@ -24,12 +24,6 @@ MIN_NOISE_PAIRS = 300
 METAL_HU, METAL_ML = 2800, 0.5
 CUT_SHARE = 0.12
 MOTION_SHARE = 0.08
-
-
-class NotAChest(Rejected):
-    """The study is no chest CT."""
-
-    default_code = "not-a-chest-ct"
 
 
 @dataclass(frozen=True, kw_only=True)

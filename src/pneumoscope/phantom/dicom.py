@@ -1,17 +1,27 @@
 """A phantom as the files a scanner would send."""
 
 import hashlib
+from collections.abc import Iterator
+from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from pneumoscope.phantom.lesions import Lesion, LesionKind
-from pneumoscope.phantom.render import Phantom, PhantomSpec, render
+from pneumoscope.phantom.render import Phantom, PhantomSpec
+from pneumoscope.records import Parcel
 
-Order = Literal["feet_first", "head_first", "shuffled"]
+
+class Order(StrEnum):
+    """How file names and instance numbers run."""
+
+    FEET_FIRST = "feet-first"
+    HEAD_FIRST = "head-first"
+    SHUFFLED = "shuffled"
+
 
 #: The study that the demo reads: ground-glass in both lungs, mostly at the back and below, and one consolidation.
 SAMPLE = PhantomSpec(
@@ -25,28 +35,40 @@ SAMPLE = PhantomSpec(
 )
 
 
-def write_sample(folder: Path) -> int:
-    """Write the demo's study and return the number of files."""
-    return write_dicom(render(SAMPLE), folder)
-
-
 def write_dicom(
     phantom: Phantom,
     folder: Path,
     *,
-    order: Order = "head_first",
+    order: Order = Order.HEAD_FIRST,
     PatientName: str = "Phantom^Chest",
     PatientID: str = "PHANTOM",
     SeriesDescription: str = "Thorax B40f",
 ) -> int:
-    """Write one CT Image file a slice and return how many. ``order``: how file names and instance numbers run."""
+    """Write one CT Image file a slice and return how many."""
     folder.mkdir(parents=True, exist_ok=True)
+    parcels = dicom_parcels(
+        phantom, order=order, PatientName=PatientName, PatientID=PatientID, SeriesDescription=SeriesDescription
+    )
+    for parcel in parcels:
+        (folder / parcel.name).write_bytes(parcel.content)
+    return phantom.spec.slices
+
+
+def dicom_parcels(
+    phantom: Phantom,
+    *,
+    order: Order = Order.HEAD_FIRST,
+    PatientName: str = "Phantom^Chest",
+    PatientID: str = "PHANTOM",
+    SeriesDescription: str = "Thorax B40f",
+) -> Iterator[Parcel]:
+    """One CT Image file a slice."""
     spec = phantom.spec
     count = spec.slices
     sequence = {
-        "feet_first": np.arange(count),
-        "head_first": np.arange(count)[::-1],
-        "shuffled": np.random.default_rng(spec.seed).permutation(count),
+        Order.FEET_FIRST: np.arange(count),
+        Order.HEAD_FIRST: np.arange(count)[::-1],
+        Order.SHUFFLED: np.random.default_rng(spec.seed).permutation(count),
     }[order]
     dataset = _common(spec, PatientName=PatientName, PatientID=PatientID, SeriesDescription=SeriesDescription)
     corner_mm = -(spec.size_px - 1) / 2 * spec.pixel_spacing_mm
@@ -57,8 +79,9 @@ def write_dicom(
         dataset.ImagePositionPatient = [round(corner_mm, 4), round(corner_mm, 4), position_mm]
         dataset.SliceLocation = position_mm
         dataset.PixelData = (phantom.hu[k].astype(np.int32) + 1024).astype("<u2").tobytes()
-        dataset.save_as(folder / f"{number + 1:04d}.dcm", enforce_file_format=True)
-    return count
+        buffer = BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        yield Parcel(name=f"{number + 1:04d}.dcm", media_type="application/dicom", content=buffer.getvalue())
 
 
 def _uid(spec: PhantomSpec, what: str) -> UID:

@@ -39,6 +39,17 @@ class Lesion:
         return self.hu if self.hu is not None else (-600.0 if self.kind is LesionKind.GROUND_GLASS else 20.0)
 
 
+def parse_lesion(text: str) -> Lesion:
+    """``KIND:X,Y,Z:ML``, as ``ground-glass:-90,45,110:20``, with mm and ml. Raises ValueError saying what is allowed."""
+    try:
+        kind, centre, volume_ml = text.split(":")
+        x, y, z = (float(part) for part in centre.split(","))
+        return Lesion(kind=LesionKind(kind), centre_mm=(x, y, z), volume_ml=float(volume_ml))
+    except ValueError as fault:
+        kinds = " or ".join(LesionKind)
+        raise ValueError(f"{text!r} is no lesion: KIND:X,Y,Z:ML, KIND being {kinds}, X,Y,Z in mm") from fault
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """A lesion with the radius that gives it its volume."""

@@ -12,12 +12,15 @@ from pneumoscope.segmentation.grid import NETWORK_PIXEL_MM, NETWORK_SIZE_PX, WIN
 from pneumoscope.segmentation.network import LungLesionNetwork, probabilities
 from pneumoscope.segmentation.outline import (
     HALF,
+    LESION_EDGE_HU,
+    VESSEL_MM,
     bands,
     classify_density,
     lesion_levels,
     lesion_outline,
     lung_outline,
     reach_along,
+    support,
 )
 from pneumoscope.segmentation.sides import split_sides
 
@@ -43,15 +46,20 @@ def segment(
     sides = split_sides(lungs)
     lesion = (found[:, 1] >= round(lesion_threshold * 255)) & lungs
     confidence = _confidence(found[:, 1], lungs)
-    lung_band, lesion_band = bands(lungs, inner=1, outer=2), bands(lesion, inner=1, outer=2)
-    lesion_band = lesion_band._replace(reach=lesion_band.reach | (reach_along(lesion, volume.positions_mm) & lungs))
+    lung_band = bands(lungs, inner=1, outer=2)
     coarse_hu = _coarse_hu(volume, grid)
+    around = support(found[:, 1], lesion, lungs=lungs, hu=coarse_hu)
+    lesion_band = bands(lesion, inner=1, outer=2)
+    reach = bands(around, inner=0, outer=2).reach | (reach_along(lesion, volume.positions_mm) & lungs)
+    lesion_band = lesion_band._replace(reach=reach)
     levels = lesion_levels(
         lesion, core=lesion_band.core, reach=lesion_band.reach, lungs=lungs, hu=coarse_hu, voxel_mm3=voxel_mm3
     )
     side_anywhere = _spread_sides(sides)
     lung_masks = np.zeros(volume.hu.shape, dtype=np.uint8)
     lesion_masks = np.zeros(volume.hu.shape, dtype=np.uint8)
+
+    vessel_px = max(1, round(VESSEL_MM / min(volume.PixelSpacing)))
 
     def draw(k: int) -> None:
         if not lung_band.reach[k].any():
@@ -72,13 +80,17 @@ def segment(
         smooth_hu = ndimage.uniform_filter(hu.astype(np.float32), 3)
         # int32 labels do not survive an 8-bit resize: the level does, one step being 2 HU
         edge = levels.edge_hu[levels.labels[k]]
-        coded = np.where(np.isfinite(edge), np.clip((edge + 1024) / 2, 0, 254), 255).astype(np.uint8)
+        lowest_hu = LESION_EDGE_HU[0]
+        coded = np.where(np.isfinite(edge), np.rint((edge - lowest_hu) / 2), 255).astype(np.uint8)
         coded_fine = grid.to_slice(coded, smooth=False)[rows, columns].astype(np.float32)
-        edge_fine = np.where(coded_fine < 255, coded_fine * 2 - 1024, np.inf).astype(np.float32)
+        edge_fine = np.where(coded_fine < 255, coded_fine * 2 + lowest_hu, np.inf).astype(np.float32)
         kept = edge_fine < np.inf
         reach = fine(lesion_band.reach[k])[rows, columns]
         edge_fine[~reach] = np.inf
-        outlined = lesion_outline(smooth_hu, core=dense & kept, edge_hu=edge_fine) & lung
+        believed = fine(lesion[k])[rows, columns]
+        outlined = (
+            lesion_outline(smooth_hu, core=dense & kept, believed=believed, edge_hu=edge_fine, vessel_px=vessel_px) & lung
+        )
         grid.view.apply(lesion_masks[k])[rows, columns] = classify_density(smooth_hu, outlined)
 
     with ThreadPoolExecutor(2) as pool:

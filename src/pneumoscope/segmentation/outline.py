@@ -16,16 +16,26 @@ from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL
 from pneumoscope.segmentation.grid import NETWORK_PIXEL_MM
 
 HALF = 128  # probability 0.5 in 255ths
+#: From this probability, in 255ths, a voxel that hangs together with a lesion may be part of it; density decides.
+FAINT = 26
+#: Hollows of a lesion up to twice this wide, in network pixels, may be part of it; density decides.
+CLOSING_PX = 5
 #: Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU).
 LUNG_EDGE_HU = -400
 #: Allowed levels for the edge of a lesion: half-way to faint ground-glass, half-way to consolidation.
 LESION_EDGE_HU = (-720.0, -410.0)
 #: From here a lesion counts as consolidation (Fleischner Society: vessels no longer visible; commonly -300 HU and denser).
 CONSOLIDATION_HU = -300
-#: Lesions smaller than this, in network voxels of 4 mm2 times the slice interval, are noise.
-MIN_LESION_MM3 = 100.0
-#: A lesion lower than this, and than this share of its width, is partial volume of the diaphragm or the apex.
-FLAT_MM, FLAT_RATIO = 8.0, 0.4
+#: A lesion may go on this far, in network pixels, through what is as dense as one and wider than vessels.
+GROW_PX, VESSEL_PX = 8, 2
+#: Half the width of vessels that are cut off where they leave a lesion.
+VESSEL_MM = 2.5
+#: Lesions smaller than this, in network voxels of 4 mm2 times the slice interval, are noise or
+#: the crossing of vessels; a ball of 8 mm has 268.
+MIN_LESION_MM3 = 250.0
+#: A lesion lower than this, or than two slices, is partial volume of diaphragm, heart or apex where it is also lower than this
+#: share of its width, or where at least this share of it lies right above or below what is no lung.
+FLAT_MM, FLAT_RATIO, COVERED_SHARE = 8.0, 0.4, 0.5
 #: How far beyond the network's last slice a lesion may go on.
 REACH_MM = 3.0
 #: Lung level where no lesion-free lung is left to measure it.
@@ -47,6 +57,29 @@ def bands(mask: NDArray[np.bool_], *, inner: int, outer: int) -> Bands:
     for _ in range(outer):
         reach = ~_shrink(~reach)
     return Bands(core, reach)
+
+
+def support(
+    probability: NDArray[np.uint8], seed: NDArray[np.bool_], *, lungs: NDArray[np.bool_], hu: NDArray[np.int16]
+) -> NDArray[np.bool_]:
+    """Where a lesion may lie, (slice, s, s): around a seed what is faintly believed, its hollows, and what is as dense.
+
+    ``probability``: of lesion, in 255ths. ``seed``: where it is believed.
+    """
+    labels, count = ndimage.label((probability >= FAINT) & lungs)
+    seeded = np.zeros(count + 1, dtype=np.bool_)
+    seeded[labels[seed]] = True
+    seeded[0] = False
+    found: NDArray[np.bool_] = seeded[labels]
+    for k in np.flatnonzero(found.any(axis=(1, 2))):
+        far = ndimage.distance_transform_edt(~found[k]) > CLOSING_PX
+        found[k] = ndimage.distance_transform_edt(~far) > CLOSING_PX
+        level = ndimage.uniform_filter(hu[k].astype(np.float32), 3)
+        hazy = (level > LESION_EDGE_HU[0]) & (level < CONSOLIDATION_HU) & lungs[k]
+        wide = ndimage.binary_opening(hazy, iterations=VESSEL_PX)
+        if wide.any():
+            found[k] = ndimage.binary_dilation(found[k], mask=found[k] | wide, iterations=GROW_PX)
+    return found & lungs
 
 
 def reach_along(lesion: NDArray[np.bool_], positions_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -78,13 +111,21 @@ def lung_outline(hu: NDArray[np.int16], *, core: NDArray[np.bool_], reach: NDArr
 
 
 def lesion_outline(
-    smooth_hu: NDArray[np.float32], *, core: NDArray[np.bool_], edge_hu: NDArray[np.float32]
+    smooth_hu: NDArray[np.float32],
+    *,
+    core: NDArray[np.bool_],
+    believed: NDArray[np.bool_],
+    edge_hu: NDArray[np.float32],
+    vessel_px: int,
 ) -> NDArray[np.bool_]:
-    """Lesion in one slice (row, column): the core, and what is denser than the local edge level.
+    """Lesion in one slice (row, column): the core, and what is denser than the local edge level and no vessel running in.
 
-    ``edge_hu``: the level per voxel, infinite beyond reach.
+    ``believed``: where the network sees the lesion. ``edge_hu``: the level per voxel, infinite beyond reach. ``vessel_px``:
+    what is not twice as wide, and not believed, is a vessel.
     """
-    return core | (smooth_hu > edge_hu)
+    dense = core | (smooth_hu > edge_hu)
+    opened: NDArray[np.bool_] = (dense & believed) | ndimage.binary_opening(dense, iterations=vessel_px)
+    return opened
 
 
 def classify_density(smooth_hu: NDArray[np.float32], lesion: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -94,21 +135,24 @@ def classify_density(smooth_hu: NDArray[np.float32], lesion: NDArray[np.bool_]) 
     return labelled
 
 
-def _flat(
-    lesion: NDArray[np.bool_], own: NDArray[np.int32], *, count: int, voxel_mm3: NDArray[np.float64]
+def _partial_volume(
+    lesion: NDArray[np.bool_], own: NDArray[np.int32], *, lungs: NDArray[np.bool_], count: int, voxel_mm3: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """(count,) whether a lesion is a thin sheet: what a slice through the dome of the diaphragm or past the apex looks like.
 
     ``own``: the number of each lesion voxel, in the order of the array.
     """
     depth = len(lesion)
-    slices = np.repeat(np.arange(depth), np.count_nonzero(lesion, axis=(1, 2)))
-    voxels = np.bincount(own.astype(np.int64) * depth + slices, minlength=(count + 1) * depth).reshape(count + 1, depth)[1:]
+    k, row, column = np.nonzero(lesion)
+    voxels = np.bincount(own.astype(np.int64) * depth + k, minlength=(count + 1) * depth).reshape(count + 1, depth)[1:]
     interval_mm = voxel_mm3 / NETWORK_PIXEL_MM**2
     height_mm = ((voxels > 0) * interval_mm).sum(axis=1)
     diameter_mm = 2 * np.sqrt(voxels.max(axis=1) * NETWORK_PIXEL_MM**2 / np.pi)
-    flat: NDArray[np.bool_] = (height_mm < FLAT_RATIO * diameter_mm) & (height_mm <= FLAT_MM)
-    return flat
+    below, above = (lungs[np.clip(k + step, 0, depth - 1), row, column] for step in (-1, 1))
+    covered = np.bincount(own, weights=~(below & above), minlength=count + 1)[1:] / np.maximum(voxels.sum(axis=1), 1)
+    low = height_mm <= max(FLAT_MM, 2 * float(np.median(interval_mm)))
+    sheet: NDArray[np.bool_] = low & ((height_mm < FLAT_RATIO * diameter_mm) | (covered >= COVERED_SHARE))
+    return sheet
 
 
 class LesionLevels(NamedTuple):
@@ -140,9 +184,12 @@ def lesion_levels(
     weight = np.repeat(voxel_mm3, np.count_nonzero(lesion, axis=(1, 2)))
     size_mm3 = np.bincount(own, weights=weight, minlength=count + 1)[1:]
     numbers = np.arange(1, count + 1)
-    level = ndimage.median(hu[core], labels[core], numbers)  # without the rim, whose voxels hold lung too
-    level = np.where(np.isnan(level), ndimage.median(hu[lesion], own, numbers), level)
+    level = np.full(count, np.nan)
+    for part in (lesion, core):  # rather without the rim, whose voxels hold lung too
+        if part.any():
+            found = ndimage.median(hu[part], labels[part], numbers)
+            level = np.where(np.isnan(found), level, found)
     level = np.nan_to_num(level, nan=DEFAULT_LUNG_HU)
     edge = np.clip((level + min(lung_hu, -600.0)) / 2, *LESION_EDGE_HU)
-    edge[(size_mm3 < MIN_LESION_MM3) | _flat(lesion, own, count=count, voxel_mm3=voxel_mm3)] = np.inf
+    edge[(size_mm3 < MIN_LESION_MM3) | _partial_volume(lesion, own, lungs=lungs, count=count, voxel_mm3=voxel_mm3)] = np.inf
     return LesionLevels(labels, np.concatenate([[np.inf], edge]).astype(np.float32))

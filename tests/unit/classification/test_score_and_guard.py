@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pneumoscope.classification import categorise, probability, score_study, worst_share
-from pneumoscope.classification.guard import NotAChest, age_years, assess
+from pneumoscope.classification.guard import age_years, assess
+from pneumoscope.errors import NotAChest
 from pneumoscope.geometry import intervals_mm
 from pneumoscope.models import load_bundle
 from pneumoscope.records import Category, Masks, Notice, Reading, Volume

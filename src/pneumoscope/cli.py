@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -64,7 +64,7 @@ def read(
 
 
 @app.command()
-def phantom(
+def phantom(  # noqa: PLR0913, PLR0917 - each is an option of the verb
     folder: Annotated[Path, typer.Argument(help="New folder for the study.")],
     lesion: Annotated[
         list[str] | None, typer.Option("--lesion", help="KIND:X,Y,Z:ML, as ground-glass:-90,45,110:20; again for more.")
@@ -87,7 +87,7 @@ def phantom(
 
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise typer.BadParameter("the folder must be new or empty")
-    given = {
+    given: dict[str, Any] = {
         "slices": slices,
         "slice_spacing_mm": spacing_mm,
         "slice_thickness_mm": thickness_mm,

@@ -1,15 +1,14 @@
-"""Volumes against phantoms whose truth is known, from thin slices to thick ones."""
+"""Volumes against phantoms whose truth is known, from thin slices to thick ones, read from files."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from phantom_volume import volume_of
 from pneumoscope.models import load_bundle
-from pneumoscope.phantom import Lesion, LesionKind, PhantomSpec, render, true_volumes_ml
-from pneumoscope.pipeline import read_volume
-from pneumoscope.records import Region
+from pneumoscope.phantom import Lesion, LesionKind, Order, PhantomSpec, render, true_volumes_ml, write_dicom
+from pneumoscope.pipeline import read_path
+from pneumoscope.records import GROUND_GLASS_LABEL, Reading, Region
 
 GLASS, SOLID = LesionKind.GROUND_GLASS, LesionKind.CONSOLIDATION
 LESIONS = (
@@ -18,3 +17,37 @@ LESIONS = (
     Lesion(kind=SOLID, centre_mm=(80.0, 50.0, 90.0), volume_ml=10.0, seed=3),
     Lesion(kind=SOLID, centre_mm=(-80.0, 40.0, 190.0), volume_ml=5.0, seed=4),
 )
+#: Spacing, pixels a side and their spacing, all in mm; the thinnest with larger pixels, to save time.
+GRIDS = [(0.5, 320, 1.15), (1.5, 512, 0.72), (3.0, 512, 0.72), (5.0, 512, 0.72)]
+
+
+def lesion_mask_around(reading: Reading, spec: PhantomSpec, lesion: Lesion) -> np.ndarray:
+    """Voxels found within twice the radius of a ball of the lesion's volume."""
+    reach_mm = 2 * (lesion.volume_ml * 750 / np.pi) ** (1 / 3)
+    axis_mm = (np.arange(spec.size_px) - (spec.size_px - 1) / 2) * spec.pixel_spacing_mm
+    axes = (reading.volume.positions_mm, axis_mm, axis_mm)
+    near = [np.abs(axis - centre) < reach_mm for axis, centre in zip(axes, lesion.centre_mm[::-1], strict=True)]
+    return reading.masks.lesions[np.ix_(*near)]
+
+
+@pytest.mark.parametrize(("spacing_mm", "size_px", "pixel_mm"), GRIDS, ids=str)
+def test_volumes_are_true(tmp_path: Path, spacing_mm: float, size_px: int, pixel_mm: float) -> None:
+    spec = PhantomSpec(
+        slices=round(300 / spacing_mm),
+        slice_spacing_mm=spacing_mm,
+        size_px=size_px,
+        pixel_spacing_mm=pixel_mm,
+        lesions=LESIONS,
+        seed=65,
+    )
+    write_dicom(render(spec), tmp_path, order=Order.SHUFFLED)
+    reading, truth = read_path(tmp_path, load_bundle()), true_volumes_ml(spec)
+    assert reading.finding(Region.RIGHT_LUNG).volume_ml == pytest.approx(truth["right"], rel=0.05)
+    assert reading.finding(Region.LEFT_LUNG).volume_ml == pytest.approx(truth["left"], rel=0.05)
+    assert reading.finding(Region.LUNGS).lesion_ml == pytest.approx(40.0, rel=0.05)
+    for lesion in LESIONS:
+        found = lesion_mask_around(reading, spec, lesion)
+        voxels = np.count_nonzero(found)
+        assert voxels * reading.volume.voxel_ml[0] == pytest.approx(lesion.volume_ml, rel=0.1), lesion
+        as_glass = np.count_nonzero(found == GROUND_GLASS_LABEL) / voxels
+        assert as_glass > 0.9 if lesion.kind is GLASS else as_glass < 0.2, lesion

@@ -1,14 +1,19 @@
 """Tools of others that judge our files, and source images to judge them with."""
 
+import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_validator.validator.dicom_info import DicomInfo
+from dicom_validator.validator.iod_validator import IODValidator
 from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map, get_sop_class_iod_map
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -98,31 +103,50 @@ def picture(rows: int = 33, columns: int = 47) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
 
 
-def missing_elements(ds: Dataset) -> list[str]:
-    """Type 1 elements without a value and type 2 elements that are absent, by the standard's own tables.
+@lru_cache
+def standard_tables() -> DicomInfo:
+    """The standard as dicom-validator wants it, from the tables that highdicom carries instead of those it would download.
 
-    The tables of PS3.3 are those that highdicom carries: mandatory modules, at every depth where the parent is there. Left
-    out: functional groups, which may stand in either of two places, and SR content, whose demands hang on the value type.
+    They have no conditions: what is required only sometimes is allowed always. That goes for all functional groups, which
+    may stand in either of two places, and for SR content, whose demands hang on the value type and which nests without end.
     """
-    iod = get_sop_class_iod_map()[ds.SOPClassUID]
-    modules = get_module_attribute_map()
-    missing = []
-    for module in (m["key"] for m in get_iod_module_map()[iod] if m["usage"] == "M"):
-        if module.endswith("functional-groups") or module == "sr-document-content":
-            continue
-        for row in modules[module]:
-            for place, parent in _at(ds, row["path"]):
-                element = parent.get_item(row["keyword"])
-                absent = element is None or (row["type"] == "1" and parent[row["keyword"]].is_empty)
-                if row["type"] in ("1", "2") and absent:
-                    missing.append(".".join([*place, row["keyword"]]))
-    return missing
+    dictionary = {
+        f"({tag >> 16:04X},{tag & 0xFFFF:04X})": {"name": name, "vr": vr, "vm": vm}
+        for tag, (vr, vm, name, _, _) in DicomDictionary.items()
+    }
+    modules: dict[str, dict[str, dict]] = {}
+    for name, rows in get_module_attribute_map().items():
+        modules[name] = {}
+        sometimes = name == "sr-document-content" or name.endswith("functional-groups")
+        for row in rows:
+            level = modules[name]
+            for keyword in row["path"]:
+                level = level[_tag(keyword)].setdefault("items", {})
+            demand = row["type"][0] + "C" if sometimes else row["type"]
+            level.setdefault(_tag(row["keyword"]), {"name": row["keyword"], "type": demand})
+    content = modules["sr-document-content"]
+    nested = content[_tag("ContentSequence")]["items"]
+    nested |= content | {_tag("ContentSequence"): {"name": "ContentSequence", "type": "1C", "items": nested}}
+    iods = {
+        uid: {
+            "title": iod,
+            "modules": {m["key"]: {"ref": m["key"], "use": "U" if m["usage"] == "C" else m["usage"]} for m in parts},
+            "group_macros": {},
+        }
+        for uid, iod in get_sop_class_iod_map().items()
+        if (parts := get_iod_module_map().get(iod))
+    }
+    return DicomInfo(dictionary=dictionary, iods=iods, modules=modules)
 
 
-def _at(ds: Dataset, path: list[str]) -> Iterator[tuple[list[str], Dataset]]:
-    if not path:
-        yield [], ds
-        return
-    for item in ds.get(path[0]) or []:
-        for place, parent in _at(item, path[1:]):
-            yield [path[0], *place], parent
+def _tag(keyword: str) -> str:
+    tag = tag_for_keyword(keyword) or 0
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def validator_complaints(ds: Dataset) -> list[str]:
+    """Errors of dicom-validator: module, element, what is wrong."""
+    result = IODValidator(ds, standard_tables(), log_level=logging.CRITICAL).validate()
+    return sorted(
+        f"{module}: {tag} {error.code.name}" for module, errors in result.module_errors.items() for tag, error in errors.items()
+    )

@@ -1,13 +1,11 @@
 """The structured report as others read it, and the whole study as it would lie in an archive."""
 
 import dataclasses
-import os
-import sys
 from pathlib import Path
 
 import highdicom as hd
 import pytest
-from peers import NAMES, iod_complaints, missing_elements, picture, reference_uids, run, write, write_sources
+from peers import NAMES, iod_complaints, picture, reference_uids, run, validator_complaints, write, write_sources
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -218,16 +216,10 @@ def test_each_result_is_a_series_of_its_own(tmp_path: Path) -> None:
     assert len({ds.SOPInstanceUID for ds in datasets}) == len(datasets)
 
 
-def test_nothing_that_the_standard_demands_is_missing(tmp_path: Path) -> None:
-    for path in whole_study(tmp_path):
-        assert missing_elements(dcmread(path)) == []
-
-
 def test_the_judges_can_find_fault(tmp_path: Path) -> None:
     *_, seg_path, sr_path, first, _ = whole_study(tmp_path)
     seg, other = dcmread(seg_path), dcmread(first)
     del seg.ContentLabel, seg.SegmentSequence[0].SegmentLabel
-    assert sorted(missing_elements(seg)) == ["ContentLabel", "SegmentSequence.SegmentLabel"]
     assert any("ContentLabel" in line for line in iod_complaints(write(seg, tmp_path / "broken.dcm")))
     other.PatientID = "SOMEBODY-ELSE"
     _, said = run("dcentvfy", sr_path, write(other, tmp_path / "stranger.dcm"))
@@ -235,12 +227,20 @@ def test_the_judges_can_find_fault(tmp_path: Path) -> None:
 
 
 def test_dicom_validator_finds_no_fault(tmp_path: Path) -> None:
-    """Needs the standard's files as dicom-validator keeps them: editions.json and EDITION/docbook/part03.xml and so on."""
-    standard = os.environ.get("PNEUMOSCOPE_DICOM_STANDARD")
-    if not standard:
-        pytest.skip("PNEUMOSCOPE_DICOM_STANDARD does not name a folder with the DICOM standard's files")
-    results = whole_study(tmp_path)[12:]
-    status, said = run(
-        sys.executable, "-m", "dicom_validator.validate_iods", "--standard-path", standard, "--edition", "local", *results
-    )
-    assert status == 0, said
+    for path in whole_study(tmp_path)[12:]:
+        assert validator_complaints(dcmread(path)) == []
+
+
+def test_dicom_validator_can_find_fault(tmp_path: Path) -> None:
+    *_, seg_path, sr_path, _, _ = whole_study(tmp_path)
+    seg, sr = dcmread(seg_path), dcmread(sr_path)
+    del seg.SegmentSequence[0].SegmentLabel
+    seg.PixelSpacing = [1, 1]
+    assert validator_complaints(seg) == [
+        "General: (0028,0030) TagUnexpected",
+        "segmentation-image: (0062,0002) / (0062,0005) TagMissing",
+    ]
+    deep = next(item.ContentSequence[0] for item in sr.ContentSequence if "ContentSequence" in item)
+    deep.PatientName = "Somebody"
+    del sr.VerificationFlag
+    assert [line.split()[-1] for line in validator_complaints(sr)] == ["TagUnexpected", "TagMissing"]

@@ -217,7 +217,7 @@ def test_a_phantom_of_choice_is_written_with_its_truth(tmp_path: Path) -> None:
         (("--lesion", "nodule:1,2,3:4"), "is no lesion: KIND:X,Y,Z:ML"),
         (("--lesion", "consolidation:0,-400,110:4"), "no room for 4.0 ml"),
         (("--kind", "foot"), "'foot' is not a valid Kind"),
-        (("--slices", "0"), "not in the range"),
+        (("--slices", "0"), "greater than or equal to 1"),
     ],
 )
 def test_an_impossible_phantom_is_refused_in_words(tmp_path: Path, options: tuple[str, ...], says: str) -> None:

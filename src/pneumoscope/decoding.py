@@ -9,10 +9,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import HTJ2K, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, HTJ2KLossless, HTJ2KLosslessRPCL
 
 from pneumoscope.records import Instance
 
+HTJ2K_SYNTAXES = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 #: Air. Paddings below it (-2048, -3024, ...) stand for places the scanner did not see and count as air.
 AIR_HU = -1024
 MAX_HU = 32767
@@ -24,6 +25,8 @@ def decode_hu(instance: Instance) -> NDArray[np.int16]:
     """(row, column) HU of one instance, clipped to what air and int16 allow. Raises one of ``DECODE_FAULTS``."""
     if instance.pixel_offset is not None:
         raw = _plain(instance)
+    elif instance.TransferSyntaxUID in HTJ2K_SYNTAXES:  # beyond GDCM
+        raw = pixel_array(instance.path, index=instance.frame_index or 0)
     elif instance.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
         # pixel_array on a path does not inflate
         raw = pixel_array(pydicom.dcmread(instance.path), index=instance.frame_index or 0)

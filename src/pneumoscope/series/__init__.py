@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydicom.uid import JPEG2000, JPEGLSNearLossless
-
 from pneumoscope.errors import NoEligibleSeries
 from pneumoscope.records import Instance, Notice, Series, SeriesVerdict, Study
-from pneumoscope.series.rules import PREFERENCES, THICK_MM, Rule, first_broken, largest_gap_mm, missing_count, ranking
+from pneumoscope.series.rules import (
+    PERHAPS_LOSSY,
+    PREFERENCES,
+    THICK_MM,
+    Rule,
+    first_broken,
+    largest_gap_mm,
+    missing_count,
+    ranking,
+)
 from pneumoscope.series.stacks import Stack, build_stacks
 
 __all__ = ["choose_series"]
@@ -94,7 +101,7 @@ def _notices(stack: Stack) -> list[Notice]:
     if first.ContrastBolusAgent:
         text = "The scan was taken with contrast, which raises the density of lung and vessels; read for scans without."
         notices.append(Notice(code="contrast", text=text))
-    if any(i.TransferSyntaxUID in (JPEG2000, JPEGLSNearLossless) and i.LossyImageCompression == "01" for i in stack.instances):
+    if any(i.TransferSyntaxUID in PERHAPS_LOSSY and i.LossyImageCompression == "01" for i in stack.instances):
         text = "The images were compressed with loss; densities may be off by some HU."
         notices.append(Notice(code="lossy-compression", text=text))
     return notices

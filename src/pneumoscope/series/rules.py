@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from pydicom.uid import (
+    HTJ2K,
     JPEG2000,
     UID,
     CTImageStorage,
@@ -45,7 +46,11 @@ DECODABLE = {
     "1.2.840.10008.1.2.5": "RLE",
     JPEGLSNearLossless: "JPEG-LS near-lossless",
     JPEG2000: "JPEG 2000",
+    "1.2.840.10008.1.2.4.201": "High-Throughput JPEG 2000 Lossless",
+    "1.2.840.10008.1.2.4.202": "High-Throughput JPEG 2000 Lossless, RPCL",
+    HTJ2K: "High-Throughput JPEG 2000",
 }
+PERHAPS_LOSSY = (HTJ2K, JPEG2000, JPEGLSNearLossless)
 LOSSY_JPEG = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55)}
 NOT_SLICES = ("LOCALIZER", "PROJECTION", "MIP", "MINIP", "MAX_IP", "MIN_IP", "MPR", "CSA", "VRT", "SSD", "MEAN", "DOSE")
 

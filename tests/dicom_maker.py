@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 ROOT = "1.2.826.0.1.3680043.10.77"
 
@@ -80,4 +80,39 @@ def damage(path: Path, *, keep: float) -> None:
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
 
 
-__all__ = ["ROOT", "damage", "make_series", "make_slice", "save", "slice_pixels"]
+def make_enhanced(singles: list[Dataset], path: Path) -> Path:
+    """One Enhanced CT file of the slices given, each frame in its own functional groups, in the order given."""
+    first = singles[0]
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    shared_by_all = (
+        *("SpecificCharacterSet", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType"),
+        *("PatientName", "PatientID", "StudyDate", "StudyTime", "StudyID", "SeriesNumber", "SeriesDescription"),
+        *("SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+        "PixelRepresentation",
+    )
+    for keyword in shared_by_all:
+        setattr(ds, keyword, first[keyword].value)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{ROOT}.7"
+    ds.InstanceNumber, ds.NumberOfFrames = 1, len(singles)
+    shared = Dataset()
+    shared.PixelMeasuresSequence = [_picked(first, "PixelSpacing", "SliceThickness")]
+    shared.PlaneOrientationSequence = [_picked(first, "ImageOrientationPatient")]
+    ds.SharedFunctionalGroupsSequence = [shared]
+    ds.PerFrameFunctionalGroupsSequence = []
+    for single in singles:
+        own = Dataset()
+        own.PlanePositionSequence = [_picked(single, "ImagePositionPatient")]
+        own.PixelValueTransformationSequence = [_picked(single, "RescaleSlope", "RescaleIntercept")]
+        ds.PerFrameFunctionalGroupsSequence.append(own)
+    ds.PixelData = b"".join(single.PixelData for single in singles)
+    return save(ds, path)
+
+
+def _picked(source: Dataset, *keywords: str) -> Dataset:
+    item = Dataset()
+    for keyword in keywords:
+        setattr(item, keyword, source[keyword].value)
+    return item

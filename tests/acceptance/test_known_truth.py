@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from pneumoscope.models import load_bundle
 from pneumoscope.phantom import Lesion, LesionKind, Order, PhantomSpec, render, true_volumes_ml, write_dicom
@@ -51,3 +52,16 @@ def test_volumes_are_true(tmp_path: Path, spacing_mm: float, size_px: int, pixel
         assert voxels * reading.volume.voxel_ml[0] == pytest.approx(lesion.volume_ml, rel=0.1), lesion
         as_glass = np.count_nonzero(found == GROUND_GLASS_LABEL) / voxels
         assert as_glass > 0.9 if lesion.kind is GLASS else as_glass < 0.2, lesion
+
+
+def test_pixels_need_not_be_square(tmp_path: Path) -> None:
+    spec = PhantomSpec(slices=60, slice_spacing_mm=5.0, lesions=LESIONS[:1], seed=65)
+    write_dicom(render(spec), tmp_path)
+    for path in tmp_path.iterdir():
+        ds = dcmread(path)
+        ds.PixelData = ds.pixel_array[::2].tobytes()
+        ds.Rows, ds.PixelSpacing = ds.Rows // 2, [2 * spec.pixel_spacing_mm, spec.pixel_spacing_mm]
+        ds.save_as(path)
+    reading, truth = read_path(tmp_path, load_bundle()), true_volumes_ml(spec)
+    assert reading.finding(Region.LUNGS).volume_ml == pytest.approx(truth["right"] + truth["left"], rel=0.05)
+    assert reading.finding(Region.LUNGS).lesion_ml == pytest.approx(20.0, rel=0.1)

@@ -1,7 +1,9 @@
 """From a path to the right series: what is found, chosen, refused, and why."""
 
 import gc
+import os
 import random
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -57,6 +59,20 @@ def test_nothing_there_is_said(tmp_path: Path) -> None:
 
 def test_empty_folder_is_said(tmp_path: Path) -> None:
     assert "empty" in str(refusal(tmp_path))
+
+
+def test_what_may_not_be_opened_is_said() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others as a whole
+        folder, euid = Path(name) / "study", os.geteuid()
+        make_series(folder, slices=2)
+        Path(name).chmod(0o755)
+        folder.chmod(0)
+        try:
+            os.seteuid(65534 if euid == 0 else euid)  # the administrator may open anything
+            assert refusal(folder).code == "no-permission"
+        finally:
+            os.seteuid(euid)
+            folder.chmod(0o700)
 
 
 def test_unrelated_files_are_counted_and_quick(tmp_path: Path) -> None:

@@ -45,7 +45,10 @@ def test_volumes_are_true(tmp_path: Path, spacing_mm: float, size_px: int, pixel
     reading, truth = read_path(tmp_path, load_bundle()), true_volumes_ml(spec)
     assert reading.finding(Region.RIGHT_LUNG).volume_ml == pytest.approx(truth["right"], rel=0.05)
     assert reading.finding(Region.LEFT_LUNG).volume_ml == pytest.approx(truth["left"], rel=0.05)
-    assert reading.finding(Region.LUNGS).lesion_ml == pytest.approx(40.0, rel=0.05)
+    lungs = reading.finding(Region.LUNGS)
+    assert lungs.lesion_ml == pytest.approx(40.0, rel=0.05)
+    assert lungs.ground_glass_ml == pytest.approx(25.0, rel=0.05)
+    assert lungs.consolidation_ml == pytest.approx(15.0, rel=0.05)
     for lesion in LESIONS:
         found = lesion_mask_around(reading, spec, lesion)
         voxels = np.count_nonzero(found)

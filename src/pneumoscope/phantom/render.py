@@ -125,7 +125,7 @@ def training_slice(
     lesions = tuple(lesion for _ in range(wanted) if _has_room(lesion := _random_lesion(rng, z), build))
     spec = PhantomSpec(
         slices=1,
-        slice_spacing_mm=float(rng.uniform(0.6, 6)),
+        slice_spacing_mm=float(rng.uniform(0.6, 3)),
         pixel_spacing_mm=pixel_spacing_mm,
         size_px=size_px,
         start_mm=z,
@@ -146,7 +146,7 @@ def _random_lesion(rng: np.random.Generator, z: float) -> Lesion:
     return Lesion(
         kind=kind,
         centre_mm=centre,
-        volume_ml=float(np.exp(rng.uniform(np.log(1), np.log(120)))),
+        volume_ml=float(np.exp(rng.uniform(np.log(1), np.log(60)))),
         hu=float(hu),
         roughness=float(rng.uniform(0.1, 0.5)),
         seed=int(rng.integers(1000)),

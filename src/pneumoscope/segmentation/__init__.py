@@ -13,6 +13,7 @@ from pneumoscope.segmentation.network import LungLesionNetwork, probabilities
 from pneumoscope.segmentation.outline import (
     HALF,
     LESION_EDGE_HU,
+    THIN_MM,
     VESSEL_MM,
     bands,
     classify_density,
@@ -59,7 +60,7 @@ def segment(
     lung_masks = np.zeros(volume.hu.shape, dtype=np.uint8)
     lesion_masks = np.zeros(volume.hu.shape, dtype=np.uint8)
 
-    vessel_px = max(1, round(VESSEL_MM / min(volume.PixelSpacing)))
+    vessel_px, thin_px = (max(1, round(mm / min(volume.PixelSpacing))) for mm in (VESSEL_MM, THIN_MM))
 
     def draw(k: int) -> None:
         if not lung_band.reach[k].any():
@@ -91,7 +92,7 @@ def segment(
         outlined = (
             lesion_outline(smooth_hu, core=dense & kept, believed=believed, edge_hu=edge_fine, vessel_px=vessel_px) & lung
         )
-        grid.view.apply(lesion_masks[k])[rows, columns] = classify_density(smooth_hu, outlined)
+        grid.view.apply(lesion_masks[k])[rows, columns] = classify_density(smooth_hu, outlined, thin_px=thin_px)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(draw, range(len(volume.hu))))

@@ -28,8 +28,8 @@ LESION_EDGE_HU = (-720.0, -410.0)
 CONSOLIDATION_HU = -300
 #: A lesion may go on this far, in network pixels, through what is as dense as one and wider than vessels.
 GROW_PX, VESSEL_PX = 8, 2
-#: Half the width of vessels that are cut off where they leave a lesion.
-VESSEL_MM = 2.5
+#: Half the width of vessels that are cut off where they leave a lesion, and of vessels and blurred edges within it.
+VESSEL_MM, THIN_MM = 2.5, 1.5
 #: Lesions smaller than this, in network voxels of 4 mm2 times the slice interval, are noise or
 #: the crossing of vessels; a ball of 8 mm has 268.
 MIN_LESION_MM3 = 250.0
@@ -128,10 +128,17 @@ def lesion_outline(
     return opened
 
 
-def classify_density(smooth_hu: NDArray[np.float32], lesion: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Ground-glass or consolidation for each lesion voxel of one slice, by density."""
-    label = np.where(smooth_hu >= CONSOLIDATION_HU, CONSOLIDATION_LABEL, GROUND_GLASS_LABEL)
-    labelled: NDArray[np.uint8] = np.where(lesion, label, 0).astype(np.uint8)
+def classify_density(smooth_hu: NDArray[np.float32], lesion: NDArray[np.bool_], *, thin_px: int) -> NDArray[np.uint8]:
+    """Ground-glass or consolidation for each lesion voxel of one slice, by density.
+
+    What is dense but thinner than twice ``thin_px`` is a vessel seen through ground-glass; what is hazy but as thin, beside
+    consolidation, is its blurred edge.
+    """
+    dense = ndimage.binary_opening(lesion & (smooth_hu >= CONSOLIDATION_HU), iterations=thin_px)
+    hazy = lesion & ~dense
+    edge = hazy & ~ndimage.binary_opening(hazy, iterations=thin_px)
+    dense |= edge & ndimage.binary_dilation(dense, iterations=thin_px)
+    labelled: NDArray[np.uint8] = np.where(dense, CONSOLIDATION_LABEL, np.where(lesion, GROUND_GLASS_LABEL, 0)).astype(np.uint8)
     return labelled
 
 

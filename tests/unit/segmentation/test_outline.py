@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope.segmentation.outline import MIN_LESION_MM3, bands, lesion_levels, lesion_outline, support
+from pneumoscope.segmentation.outline import MIN_LESION_MM3, bands, classify_density, lesion_levels, lesion_outline, support
 
 SHAPE = (6, 40, 40)
 VOXEL_MM3 = np.full(6, 4.0 * 5.0)
@@ -84,3 +84,19 @@ def test_vessels_are_cut_off_where_they_leave_a_lesion() -> None:
     outlined = lesion_outline(smooth_hu, core=none, believed=none, edge_hu=edge_hu, vessel_px=3)
     assert not outlined[vessel & ~box(slice(0, 40), slice(7, 23))[0]].any()
     assert np.count_nonzero(outlined & lesion) > 0.8 * np.count_nonzero(lesion)
+
+
+def test_vessels_in_ground_glass_stay_ground_glass_and_blurred_edges_of_consolidation_stay_consolidation() -> None:
+    lesion, solid, vessel = (
+        box(slice(5, 35), slice(5, 35))[0],
+        box(slice(20, 30), slice(20, 30))[0],
+        box(slice(10, 12), slice(5, 35))[0],
+    )
+    hu = np.where(vessel | solid, 40, -550).astype(np.float32)
+    found = classify_density(hu, lesion, thin_px=2) == 2
+    assert not found[~solid].any()
+    assert np.count_nonzero(found) > 0.8 * np.count_nonzero(solid)
+    rim = box(slice(19, 31), slice(19, 31))[0]
+    found = classify_density(hu, rim, thin_px=2)
+    assert np.count_nonzero(found == 2) > 0.8 * np.count_nonzero(rim) > np.count_nonzero(solid)
+    assert not found[~rim].any()

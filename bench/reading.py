@@ -58,8 +58,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slices", type=int, nargs="+", default=[100, 300, 600, 1200])
     wanted = parser.parse_args().slices
-    table = Table(title="one reading, cold process to results on disk: median seconds of 3")
-    for head in ("slices", "total s", "s per 100", "peak MiB", *STAGES, "start-up"):
+    table = Table(title="one reading, cold process to results on disk: median seconds of 3", padding=(0, 0))
+    for head in ("slices", "total", "per 100", "peak MiB", *STAGES, "start-up"):
         table.add_column(head, justify="right")
     for slices in sorted(wanted):  # the peak is the largest so far: small studies first
         folder = study(slices)

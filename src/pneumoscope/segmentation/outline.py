@@ -33,6 +33,8 @@ VESSEL_MM, THIN_MM = 2.5, 1.5
 #: Lesions smaller than this, in network voxels of 4 mm2 times the slice interval, are noise or
 #: the crossing of vessels; a ball of 8 mm has 268.
 MIN_LESION_MM3 = 250.0
+#: What is as dense as a vessel and smaller than this is rather the crossing of large vessels than consolidation.
+MIN_DENSE_LESION_MM3 = 1000.0
 #: A lesion lower than this, or than two slices, is partial volume of diaphragm, heart or apex where it is also lower than this
 #: share of its width, or where at least this share of it lies right above or below what is no lung.
 FLAT_MM, FLAT_RATIO, COVERED_SHARE = 8.0, 0.4, 0.5
@@ -180,7 +182,8 @@ def lesion_levels(
 ) -> LesionLevels:
     """Number the lesions and find the level half-way between each and the lung around it.
 
-    All arrays (slice, s, s) on the network's picture, ``voxel_mm3`` (slice,). Lesions below ``MIN_LESION_MM3`` are dropped.
+    All arrays (slice, s, s) on the network's picture, ``voxel_mm3`` (slice,). Lesions below ``MIN_LESION_MM3`` are dropped,
+    dense ones below ``MIN_DENSE_LESION_MM3``.
     """
     healthy = hu[lungs & ~reach]
     lung_hu = float(np.median(healthy)) if healthy.size > 1000 else DEFAULT_LUNG_HU
@@ -198,5 +201,6 @@ def lesion_levels(
             level = np.where(np.isnan(found), level, found)
     level = np.nan_to_num(level, nan=DEFAULT_LUNG_HU)
     edge = np.clip((level + min(lung_hu, -600.0)) / 2, *LESION_EDGE_HU)
-    edge[(size_mm3 < MIN_LESION_MM3) | _partial_volume(lesion, own, lungs=lungs, count=count, voxel_mm3=voxel_mm3)] = np.inf
+    smallest_mm3 = np.where(level < CONSOLIDATION_HU, MIN_LESION_MM3, MIN_DENSE_LESION_MM3)
+    edge[(size_mm3 < smallest_mm3) | _partial_volume(lesion, own, lungs=lungs, count=count, voxel_mm3=voxel_mm3)] = np.inf
     return LesionLevels(labels, np.concatenate([[np.inf], edge]).astype(np.float32))

@@ -85,7 +85,7 @@ LIMITS = """
 ## Limits
 
 * 16 patients gave all real lesion masks; children, other scanners, contrast and other pneumonia are hardly or not among them.
-* Lesions below about 0.1 ml are dropped; slices above 5 mm can hide small ones.
+* Lesions below 0.25 ml, and consolidation below 1 ml, are dropped; slices above 5 mm can hide small ones.
 * The diaphragm's dome, the apex and motion can be taken for lesion; look at the key slices.
 * `ucsd` shows the limit: its negatives hold other lung disease, which the share of lesion cannot tell from COVID-19.
 * Calibration was fitted on single 8-bit slices; for whole studies it is an extrapolation.

@@ -3,7 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoscope.segmentation.outline import MIN_LESION_MM3, bands, classify_density, lesion_levels, lesion_outline, support
+from pneumoscope.segmentation.outline import (
+    MIN_DENSE_LESION_MM3,
+    MIN_LESION_MM3,
+    bands,
+    classify_density,
+    lesion_levels,
+    lesion_outline,
+    support,
+)
 
 SHAPE = (6, 40, 40)
 VOXEL_MM3 = np.full(6, 4.0 * 5.0)
@@ -41,6 +49,13 @@ def test_a_lesion_too_small_is_dropped() -> None:
     speck = box(slice(10, 12), slice(10, 11))
     assert np.count_nonzero(speck) * VOXEL_MM3[0] < MIN_LESION_MM3
     assert levels_of(speck, np.where(speck, -500, HU).astype(np.int16), LUNGS) == [np.inf]
+
+
+def test_a_crossing_of_vessels_is_no_consolidation_but_ground_glass_as_small_stays() -> None:
+    crossing = box(slice(10, 13), slice(10, 13), slice(0, 5))
+    assert MIN_LESION_MM3 < np.count_nonzero(crossing) * VOXEL_MM3[0] < MIN_DENSE_LESION_MM3
+    assert levels_of(crossing, np.where(crossing, 20, HU).astype(np.int16), LUNGS) == [np.inf]
+    assert levels_of(crossing, np.where(crossing, -500, HU).astype(np.int16), LUNGS) == [-675]
 
 
 def test_the_dome_of_the_diaphragm_is_no_lesion() -> None:

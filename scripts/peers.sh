@@ -6,6 +6,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 have dsrdump || missing="$missing dcmtk"
 have dciodvfy || missing="$missing dicom3tools"
 have chromium || missing="$missing chromium"
+have minisign || missing="$missing minisign"
 [ -d /usr/share/fonts/opentype/noto ] || missing="$missing fonts-noto-cjk"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo

@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,7 +20,12 @@ from rich.markup import escape
 from pneumoscope import __version__
 from pneumoscope.errors import Interrupted, NoEligibleSeries, PneumoscopeError
 
+if TYPE_CHECKING:
+    from pneumoscope.models import Bundle
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+models_app = typer.Typer(no_args_is_help=True, help="List, check, install and compare models.")
+app.add_typer(models_app, name="model")
 _interrupts: list[int] = []  # signals that asked us to stop
 
 
@@ -54,13 +60,53 @@ def read(
     path: Annotated[Path, typer.Argument(help="Folder, zip, DICOM file, DICOMDIR, NIfTI, MetaImage or NRRD.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the results; default: reading.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on stdout.")] = False,
+    model: Annotated[str | None, typer.Option("--model", help="Installed model, or its folder; default: that shipped.")] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Take a model without signature, for development.")] = False,
 ) -> None:
     """Read one study and write its results.
 
     With --json and no --out nothing is written. Exit status: 0 read, 3 not readable, 4 this machine needs a person.
     """
     with _told(as_json=as_json):
-        _read(path, out=out, as_json=as_json)
+        _read(path, out=out, as_json=as_json, bundle=lambda: _bundle(model, unsigned=unsigned))
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913, PLR0917 - each is an option of the verb
+    labels: Annotated[Path, typer.Argument(help="CSV with the columns path and label, perhaps patient, site, sex, age, ...")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the assessment; goes on where an earlier run stopped.")] = Path(
+        "assessment"
+    ),
+    model: Annotated[str | None, typer.Option("--model", help="Installed model, or its folder; default: that shipped.")] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Take a model without signature, for development.")] = False,
+    positive: Annotated[list[str] | None, typer.Option("--positive", help="Label that counts as 1; again for more.")] = None,
+    prevalence: Annotated[
+        list[float] | None, typer.Option("--prevalence", min=0.001, max=0.999, help="For predictive values; again for more.")
+    ] = None,
+    processes: Annotated[int | None, typer.Option("--processes", min=1, max=256, help="Default: one for each core.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Score every case anew.")] = False,
+) -> None:
+    """Assess the model on labelled cases of your own: studies, volume files, 8-bit pictures.
+
+    Cases that cannot be read are counted, not dropped. Exit status: 0 assessed, 3 the list is not usable, 4 needs a person.
+    """
+    with _told(as_json=False):
+        from pneumoscope.evaluation.run import evaluate_labels, print_assessment
+        from pneumoscope.progress import case_bar
+
+        bundle = _bundle(model, unsigned=unsigned)
+        with case_bar() as step:
+            document = evaluate_labels(
+                labels,
+                bundle,
+                out,
+                positive=tuple(positive or ()),
+                prevalences=tuple(prevalence or (0.05, 0.2, 0.5)),
+                processes=processes,
+                fresh=fresh,
+                progress=step,
+            )
+        print_assessment(document, out)
 
 
 @app.command()
@@ -108,9 +154,80 @@ def phantom(  # noqa: PLR0913, PLR0917 - each is an option of the verb
     print(f"{spec.slices} images in {folder}; true volumes: " + ", ".join(f"{name} {ml:.1f} ml" for name, ml in truth.items()))
 
 
-def _read(path: Path, *, out: Path | None, as_json: bool) -> None:
+@models_app.command("list")
+def list_models() -> None:
+    """Show the models of this machine, shipped and installed, and whether each is whole."""
+    with _told(as_json=False):
+        from pneumoscope.models.library import places
+        from pneumoscope.models.listing import print_places
+
+        print_places(places())
+
+
+@models_app.command()
+def verify(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of a model; default: that shipped.")] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Take a model without signature, for development.")] = False,
+) -> None:
+    """Check every byte of a model against its signature, and say what was checked. Exit status: 0 whole, 4 not."""
+    with _told(as_json=False):
+        from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
+        from pneumoscope.models.listing import print_examination
+
+        found = examine(folder or DEFAULT_BUNDLE, trust=trust(unsigned=unsigned))
+        print_examination(found)
+        if found.fault:
+            raise found.fault
+
+
+@models_app.command()
+def install(
+    source: Annotated[Path, typer.Argument(help="Folder or zip of a model.")],
+    replace_it: Annotated[bool, typer.Option("--replace", help="Even over a newer one, or another of this version.")] = False,
+) -> None:
+    """Check a model and put it beside the others; nothing is written before every check has passed."""
+    with _told(as_json=False):
+        from pneumoscope.intake.archive import unpack
+        from pneumoscope.models.library import install as put
+
+        with tempfile.TemporaryDirectory() as scratch:
+            if source.is_file():
+                unpack(source, to=Path(scratch), keep_names=True)
+            target = put(Path(scratch) if source.is_file() else source, replace=replace_it)
+        print(f"Installed as {target.name}; use it by --model {target.name}.")
+
+
+@models_app.command()
+def compare(  # noqa: PLR0913, PLR0917 - each is an option of the verb
+    model_a: Annotated[str, typer.Argument(help="Installed model, folder of one, or shipped.")],
+    model_b: Annotated[str, typer.Argument(help="The other.")],
+    labels: Annotated[Path, typer.Argument(help="CSV with the columns path and label, as for evaluate.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for both assessments and the comparison.")] = Path("comparison"),
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Take models without signature, for development.")] = False,
+    positive: Annotated[list[str] | None, typer.Option("--positive", help="Label that counts as 1; again for more.")] = None,
+    processes: Annotated[int | None, typer.Option("--processes", min=1, max=256, help="Default: one for each core.")] = None,
+) -> None:
+    """Compare two models on the same labelled cases, by paired tests."""
+    with _told(as_json=False):
+        from pneumoscope.evaluation.compare import compare_models, print_comparison
+        from pneumoscope.progress import case_bar
+
+        names = (model_a, model_b)
+        bundles = tuple(_bundle(None if name == "shipped" else name, unsigned=unsigned) for name in names)
+        with case_bar() as step:
+            document = compare_models(labels, bundles, out, positive=tuple(positive or ()), processes=processes, progress=step)
+        print_comparison(document, out)
+
+
+def _bundle(model: str | None, *, unsigned: bool) -> "Bundle":
+    from pneumoscope.models import DEFAULT_BUNDLE, load_bundle, trust
+    from pneumoscope.models.library import find
+
+    return load_bundle(find(model) if model else DEFAULT_BUNDLE, trusted=trust(unsigned=unsigned))
+
+
+def _read(path: Path, *, out: Path | None, as_json: bool, bundle: "Callable[[], Bundle]") -> None:
     # what takes long to import is imported once the arguments are known to be right
-    from pneumoscope.models import load_bundle
     from pneumoscope.output import check_target, write_all
     from pneumoscope.pipeline import read_path
     from pneumoscope.progress import stage_bars
@@ -122,9 +239,9 @@ def _read(path: Path, *, out: Path | None, as_json: bool) -> None:
     target = out or (None if as_json else Path("reading"))
     if target:
         check_target(target)
-    bundle = load_bundle()
+    loaded = bundle()
     with stage_bars(visible=not as_json) as bars:
-        reading = read_path(path, bundle, progress=bars.step)
+        reading = read_path(path, loaded, progress=bars.step)
         if target:
             parcels = build_parcels(reading, progress=lambda done, total: bars.step("build", done, total))
             write_all(parcels, target)

@@ -19,17 +19,22 @@ class Crashed:
 
 
 def fork_map(
-    function: Callable[[Item], Result], items: Sequence[Item], *, processes: int = 2, chunk: int = 1
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    processes: int = 2,
+    chunk: int = 1,
+    with_children: bool = False,
 ) -> Iterator[tuple[int, Result | Crashed]]:
     """Apply ``function`` to each item in forked children; yields (index, result) as they come.
 
     What ``function`` raises is a bug and ends the work; expected faults are results. Arrays are best written to shared memory
-    made before the call. ``chunk`` results travel together.
+    made before the call. ``chunk`` results travel together. ``with_children``: ``function`` forks children of its own.
     """
     queues = [list(range(start, len(items), processes)) for start in range(min(processes, len(items)))]
     running = {}
     for queue in queues:
-        connection = _start(function, items, queue, chunk)
+        connection = _start(function, items, queue, chunk, daemon=not with_children)
         running[connection] = queue
     try:
         while running:
@@ -43,7 +48,7 @@ def fork_map(
                         continue
                     yield queue.pop(0), Crashed()
                     if queue:  # one at a time now, so that the next crash names its item
-                        running[_start(function, items, queue, 1)] = queue
+                        running[_start(function, items, queue, 1, daemon=not with_children)] = queue
                     continue
                 running[ready] = queue
                 if isinstance(results, BaseException):
@@ -56,9 +61,12 @@ def fork_map(
             connection.close()
 
 
-def _start(function: Callable[[Item], Result], items: Sequence[Item], queue: list[int], chunk: int) -> Connection:
+def _start(
+    function: Callable[[Item], Result], items: Sequence[Item], queue: list[int], chunk: int, *, daemon: bool
+) -> Connection:
     receiver, sender = mp.Pipe(duplex=False)
-    process = mp.get_context("fork").Process(target=_serve, args=(function, items, list(queue), chunk, sender), daemon=True)
+    # a daemon is killed with its parent, but may have no children
+    process = mp.get_context("fork").Process(target=_serve, args=(function, items, list(queue), chunk, sender), daemon=daemon)
     process.start()
     sender.close()
     return receiver

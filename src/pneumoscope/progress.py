@@ -1,11 +1,20 @@
 """A bar per stage on the terminal's error stream, and how long each stage took."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 WORDS = {
     "find": "finding images",
@@ -52,3 +61,12 @@ def stage_bars(*, visible: bool) -> Iterator[StageBars]:
         bars = StageBars(progress)
         yield bars
         bars.finish()
+
+
+@contextmanager
+def case_bar() -> Iterator[Callable[[int, int], None]]:
+    """One bar for many cases; yields a function that takes (done, total)."""
+    columns = (TextColumn("scoring cases"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -84,7 +84,7 @@ def codes(*, of_notices: bool) -> set[str]:
                 values = [node.value] if getattr(target, "id", "") == "default_code" else []
             else:
                 continue
-            found |= {value.value for value in values if isinstance(value, ast.Constant)}
+            found |= {value.value for value in values if isinstance(value, ast.Constant) and value.value}
     return found
 
 

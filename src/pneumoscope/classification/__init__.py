@@ -16,7 +16,7 @@ def score_study(volume: Volume, masks: Masks, *, calibration: Calibration, doubt
     """Score the study by its most involved stretch; ``doubts`` are reasons to say nothing."""
     lung = np.count_nonzero(masks.lungs, axis=(1, 2)).astype(np.float64)
     lesion = np.count_nonzero(masks.lesions, axis=(1, 2)).astype(np.float64)
-    evidence = np.asarray([probability(s, calibration) for s in lesion / np.maximum(lung, 1)]) * (lung > 0)
+    evidence = np.asarray([slice_probability(s, calibration) for s in lesion / np.maximum(lung, 1)]) * (lung > 0)
     if doubts:
         reason = " ".join(doubt.text for doubt in doubts)
         return Scores(probability=None, category=Category.CANNOT_SAY, reason=reason, slice_evidence=evidence)
@@ -47,8 +47,17 @@ def worst_share(volume: Volume, *, lung: NDArray[np.float64], lesion: NDArray[np
 
 
 def probability(share: float, calibration: Calibration) -> float:
-    """Calibrated probability of pneumonia of the COVID-19 pattern from a share of lung involved."""
-    return 1 / (1 + math.exp(-(calibration.intercept + calibration.slope * math.log10(share + calibration.floor))))
+    """Calibrated probability of pneumonia of the COVID-19 pattern for a study, from the share of its most involved stretch."""
+    return _logistic(calibration.intercept + calibration.slope * math.log10(share + calibration.floor))
+
+
+def slice_probability(share: float, calibration: Calibration) -> float:
+    """The same for a slice of which no neighbours are known, from its own share."""
+    return _logistic(calibration.slice_intercept + calibration.slice_slope * math.log10(share + calibration.floor))
+
+
+def _logistic(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
 
 
 def categorise(value: float, calibration: Calibration) -> Category:

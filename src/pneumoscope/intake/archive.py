@@ -16,8 +16,8 @@ RATIO_FREE_BYTES = 64 * 2**20
 _BLOCK_BYTES = 2**20
 
 
-def unpack(archive: Path, *, to: Path) -> int:
-    """Unpack the members of a zip into ``to`` under running numbers, and return how many.
+def unpack(archive: Path, *, to: Path, keep_names: bool = False) -> int:
+    """Unpack the members of a zip into ``to`` under running numbers, or their names without folders, and return how many.
 
     Raises UnsafeArchive for members that point outside, links, encryption and bombs; sizes are counted while unpacking, since
     the declared ones may lie. Nested archives are not opened.
@@ -26,7 +26,7 @@ def unpack(archive: Path, *, to: Path) -> int:
         with zipfile.ZipFile(archive) as opened:
             members = [info for info in opened.infolist() if not info.is_dir()]
             _refuse_unsafe(members)
-            return _extract(opened, members, to, archive_bytes=archive.stat().st_size)
+            return _extract(opened, members, to, archive_bytes=archive.stat().st_size, keep_names=keep_names)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zipfile.zlib.error) as fault:  # type: ignore[attr-defined]
         raise UnsafeArchive(
             "The zip archive is damaged or of a kind that cannot be read; allowed are undamaged zip files.",
@@ -49,11 +49,12 @@ def _refuse_unsafe(members: list[zipfile.ZipInfo]) -> None:
             raise UnsafeArchive("The archive is encrypted; only open archives can be read.", code="archive-encrypted")
 
 
-def _extract(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], to: Path, *, archive_bytes: int) -> int:
+def _extract(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], to: Path, *, archive_bytes: int, keep_names: bool) -> int:
     limit = min(MAX_TOTAL_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * archive_bytes))
     written = 0
     for number, info in enumerate(members):
-        with opened.open(info) as source, (to / f"{number:06d}").open("wb") as target:
+        name = PurePosixPath(info.filename).name if keep_names else f"{number:06d}"
+        with opened.open(info) as source, (to / name).open("wb") as target:
             while block := source.read(_BLOCK_BYTES):
                 written += len(block)
                 if written > limit:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pneumoscope.records import Masks, Volume
+from pneumoscope.segmentation.dome import domes
 from pneumoscope.segmentation.grid import NETWORK_PIXEL_MM, NETWORK_SIZE_PX, WINDOW_HU, NetworkGrid
 from pneumoscope.segmentation.network import LungLesionNetwork, probabilities
 from pneumoscope.segmentation.outline import (
@@ -44,11 +45,15 @@ def segment(
     found = probabilities(volume, network, grid, progress=progress)
     voxel_mm3 = volume.intervals_mm * NETWORK_PIXEL_MM**2
     lungs = _large_parts(found[:, 0] >= HALF, voxel_mm3)
-    sides = split_sides(lungs)
     lesion = (found[:, 1] >= round(lesion_threshold * 255)) & lungs
+    coarse_hu = _coarse_hu(volume, grid)
+    dome = domes(lesion, lungs=lungs, hu=coarse_hu, positions_mm=volume.positions_mm, voxel_mm3=voxel_mm3)
+    if dome.any():
+        found[np.broadcast_to(dome[:, None], found.shape)] = 0
+        lungs, lesion = lungs & ~dome, lesion & ~dome
+    sides = split_sides(lungs)
     confidence = _confidence(found[:, 1], lungs)
     lung_band = bands(lungs, inner=1, outer=2)
-    coarse_hu = _coarse_hu(volume, grid)
     around = support(found[:, 1], lesion, lungs=lungs, hu=coarse_hu)
     lesion_band = bands(lesion, inner=1, outer=2)
     reach = bands(around, inner=0, outer=2).reach | (reach_along(lesion, volume.positions_mm) & lungs)

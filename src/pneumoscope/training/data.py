@@ -13,13 +13,10 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from pneumoscope.intensity import LUNG_HU, MUSCLE_HU, aerated_lungs, levels_from_image, levels_from_masks
 from pneumoscope.phantom import training_slice
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
-from pneumoscope.training.intensity import LUNG_HU, MUSCLE_HU, aerated_lungs, levels_from_image, levels_from_masks
-
-#: Every source picture is first put on a square of this side, its longest side filling it.
-STORED_SIZE_PX = 256
-AIR_HU = -1000.0
+from pneumoscope.singleslice import AIR_HU, STORED_SIZE_PX, read_grey, square
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +64,9 @@ def _read(root: Path, rows: list[dict[str, str]]) -> Slices:
             lesion = np.zeros_like(grey, dtype=bool)
             levels = levels_from_image(grey)
             lung = aerated_lungs(levels.to_hu(grey))
-        hu.append(_square(levels.to_hu(grey), fill=AIR_HU, resample=Image.Resampling.BILINEAR))
-        lungs.append(_square(lung.astype(np.float32), fill=0, resample=Image.Resampling.NEAREST))
-        lesions.append(_square(lesion.astype(np.float32), fill=0, resample=Image.Resampling.NEAREST))
+        hu.append(square(levels.to_hu(grey), fill=AIR_HU, resample=Image.Resampling.BILINEAR))
+        lungs.append(square(lung.astype(np.float32), fill=0, resample=Image.Resampling.NEAREST))
+        lesions.append(square(lesion.astype(np.float32), fill=0, resample=Image.Resampling.NEAREST))
     return Slices(
         hu=np.stack(hu).astype(np.float32),
         lungs=np.stack(lungs).astype(np.uint8),
@@ -89,12 +86,6 @@ def phantom_slices(count: int, *, seed: int) -> Slices:
         lesions=lesions.astype(np.uint8),
         groups=[f"phantom_{k}" for k in range(count)],
     )
-
-
-def read_grey(path: Path) -> NDArray[np.uint8]:
-    """An 8-bit picture (row, column)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +149,53 @@ def _draw(groups: list[str], count: int, rng: np.random.Generator) -> NDArray[np
     return rng.choice(len(groups), size=count, replace=count > len(groups), p=weight / weight.sum())
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledPart:
+    """Slices of one source with a label each, 1 or 0, for all or part of which lungs are known from an earlier network."""
+
+    slices: Slices
+    labels: NDArray[np.int64]
+    per_epoch: int
+
+
+def labelled_batches(parts: list[LabelledPart], *, size: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch: within each source both labels alike, patients with like weight; yields network input and (batch,) labels.
+
+    Half of the slices lose all but their lungs, and half lose sharpness, so that neither table, arrows and arms nor the
+    resolution of a source's pictures can stand for disease.
+    """
+    chosen = []
+    for part in parts:
+        present = np.unique(part.labels)
+        for label in present:
+            members = np.flatnonzero(part.labels == label)
+            drawn = _draw([part.slices.groups[i] for i in members], part.per_epoch // len(present), rng)
+            chosen += [(part, int(members[i])) for i in drawn]
+    order = rng.permutation(len(chosen))
+    for start in range(0, len(order) - size + 1, size):
+        batch = [chosen[k] for k in order[start : start + size]]
+        hu = torch.from_numpy(np.stack([_worsen(_maybe_lungs_only(part.slices, i, rng), rng) for part, i in batch]))[:, None]
+        image, _ = augment(hu, torch.zeros(size, 1, 1, 1).expand(-1, 2, *hu.shape[2:]), rng)
+        yield image, torch.tensor([float(part.labels[i]) for part, i in batch])
+
+
+def _maybe_lungs_only(slices: Slices, i: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    hu, lungs = slices.hu[i], slices.lungs[i] > 0
+    if rng.random() < 0.5 or not lungs.any():
+        return hu
+    near = ndimage.binary_dilation(lungs, iterations=int(rng.integers(2, 7)))
+    return np.where(near, hu, rng.uniform(AIR_HU, 100)).astype(np.float32)
+
+
+def _worsen(hu: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """As if published at a smaller size, by half."""
+    if rng.random() < 0.5:
+        return hu
+    side = round(STORED_SIZE_PX / rng.uniform(1.0, 2.6))
+    small = Image.fromarray(hu).resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(small.resize((STORED_SIZE_PX, STORED_SIZE_PX), Image.Resampling.BICUBIC))
+
+
 def augment(hu: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Random framing, scale, level, contrast, sharpness and noise: all that differs between scanners and publishers."""
     n = len(hu)
@@ -182,13 +220,3 @@ def augment(hu: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor
     hu = hu + draw(0, 50) * torch.where(draw(0, 1) > 0.5, noise, smooth_noise)
     image = torch.from_numpy(scale_hu(hu.numpy()))
     return image ** torch.exp(draw(-0.25, 0.25)), masks
-
-
-def _square(array: NDArray[np.float32], *, fill: float, resample: Image.Resampling) -> NDArray[np.float32]:
-    factor = STORED_SIZE_PX / max(array.shape)
-    height, width = (max(1, round(side * factor)) for side in array.shape)
-    scaled = np.asarray(Image.fromarray(array.astype(np.float32)).resize((width, height), resample))
-    out = np.full((STORED_SIZE_PX, STORED_SIZE_PX), fill, dtype=np.float32)
-    top, left = (STORED_SIZE_PX - height) // 2, (STORED_SIZE_PX - width) // 2
-    out[top : top + height, left : left + width] = scaled
-    return out

@@ -16,7 +16,8 @@ from pneumoscope.pipeline import load_path, read_volume
 from pneumoscope.records import Reading, Region, Study, Volume
 from pneumoscope.segmentation import LungLesionNetwork
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX
-from pneumoscope.training.calibrate import Shares, auc, interval, measure_shares, network_picture
+from pneumoscope.singleslice import network_picture
+from pneumoscope.training.calibrate import Shares, auc, interval, measure_shares
 from pneumoscope.training.data import load_slices
 
 HELD_OUT = (("sars", "val"), ("ucsd", "val"), ("ucsd", "test"))
@@ -60,7 +61,7 @@ def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 
 
 def _slices(network: LungLesionNetwork, bundle: Bundle, root: Path, source: str, split: str) -> Facts:
-    shares = measure_shares(network, root, source=source, split=split, lesion_threshold=bundle.lesion_threshold)
+    shares = measure_shares(network, root, source=source, split=split)
     probability = _probability(shares.share, bundle.calibration)
     low, high = interval(shares)
     return {

@@ -4,23 +4,44 @@ import csv
 import json
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
-from pneumoscope.training.data import Part, Slices, batches, load_slices, phantom_slices
+from pneumoscope.training.calibrate import FLOOR, auc
+from pneumoscope.training.data import (
+    LabelledPart,
+    Part,
+    Slices,
+    batches,
+    labelled_batches,
+    labelled_slices,
+    load_slices,
+    phantom_slices,
+)
 from pneumoscope.training.network import LungLesionNet
+
+#: A slice with less lung than this share of its picture counts as if it had so much.
+MIN_LUNG_SHARE = 0.02
+#: Labels are the patient's, not the slice's: some slices of the sick show nothing, some "others" have another disease. In each
+#: batch this share of each label, those that fit it least, teaches nothing.
+DOUBTED = 0.3
+LABEL_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a training run is made of; read from a TOML file in ``recipes/``."""
+    """What a training run is made of; read from a TOML file in ``recipes/``.
+
+    ``parts`` have masks, ``labelled`` a label for each slice; ``start_from`` names the run whose last network is continued.
+    """
 
     seed: int
     epochs: int
@@ -30,11 +51,15 @@ class Recipe:
     parts: list[dict[str, Any]]
     validation: dict[str, Any]
     start_from: str = ""
+    labelled_batch: int = 0
+    labelled: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path) -> "Recipe":
-        """Read a recipe file."""
-        return cls(**tomllib.loads(path.read_text()))
+    def read(cls, path: Path, *, seed: int | None = None, without: str = "") -> "Recipe":
+        """Read a recipe file; ``without`` leaves out one source, to see what the others teach about it."""
+        recipe = cls(**tomllib.loads(path.read_text()))
+        parts, labelled = ([part for part in some if part["source"] != without] for some in (recipe.parts, recipe.labelled))
+        return replace(recipe, parts=parts, labelled=labelled, seed=recipe.seed if seed is None else seed)
 
 
 def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
@@ -43,30 +68,43 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
     checkpoint, log = out / "last.pt", out / "log.csv"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.seed)
-    network = LungLesionNet().to(device, memory_format=torch.channels_last)
+    network = LungLesionNet(pretrained=not recipe.start_from).to(device, memory_format=torch.channels_last)
     if recipe.start_from:
         network.load_state_dict(torch.load(recipe.start_from, map_location=device)["network"])
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    logistic = nn.Parameter(torch.tensor([3.0, 1.5], device=device))  # intercept and slope on log10 of the lesion's share
+    optimiser = torch.optim.AdamW(
+        [{"params": network.parameters(), "rate": 1.0}, {"params": [logistic], "rate": 10.0, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+    )
+    parts = [Part(slices=_load(data, part), per_epoch=part["per_epoch"], paste=part.get("paste", 0.0)) for part in recipe.parts]
+    labelled = [_load_labelled(data, part, network, device=device) for part in recipe.labelled]
     first = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
+        logistic.data.copy_(state["logistic"])
         first = state["epoch"] + 1
-    parts = [Part(slices=_load(data, part), per_epoch=part["per_epoch"], paste=part.get("paste", 0.0)) for part in recipe.parts]
     donors = np.concatenate([p.slices.lesions[p.slices.lesions.any((1, 2))] for p in parts])
     held_out = _load(data, recipe.validation)
+    judged = {part["source"]: _load_judged(data, part) for part in recipe.labelled if part["positive"]}
     steps = sum(part.per_epoch for part in parts) // recipe.batch
     for epoch in range(first, recipe.epochs):
         started_s, losses = time.monotonic(), []
         rng = np.random.default_rng([recipe.seed, epoch])
         network.train()
+        labels = labelled_batches(labelled, size=recipe.labelled_batch, rng=rng) if labelled else iter(())
         for step, (image, masks) in enumerate(batches(parts, donors=donors, size=recipe.batch, rng=rng)):
             rate = _learning_rate(recipe, (epoch + step / steps) / recipe.epochs)
             for group in optimiser.param_groups:
-                group["lr"] = rate
-            logits = network(image.to(device, memory_format=torch.channels_last))
-            loss = segmentation_loss(logits, masks.to(device))
+                group["lr"] = rate * group["rate"]
+            more, label = next(labels, (image[:0], torch.zeros(0)))
+            logits = network(torch.cat([image, more]).to(device, memory_format=torch.channels_last))
+            with_masks, with_labels = logits.split([len(image), len(more)])
+            loss = segmentation_loss(with_masks, masks.to(device))
+            if len(more):
+                loss = loss + LABEL_WEIGHT * label_loss(with_labels, label.to(device), logistic)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -76,12 +114,35 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
             "epoch": epoch,
             "loss": round(float(np.mean(losses)), 4),
             **validate(network, held_out, device=device),
+            **{f"{source}_val_auc": _label_auc(network, *shown, device=device) for source, shown in judged.items()},
             "seconds": round(time.monotonic() - started_s, 1),
         }
         _log(log, row)
         print(json.dumps(row), flush=True)
-        torch.save({"network": network.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch}, checkpoint)
+        state = {
+            "network": network.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "logistic": logistic.data,
+            "epoch": epoch,
+        }
+        torch.save(state, checkpoint)
     return checkpoint
+
+
+def lesion_share(logits: Tensor) -> Tensor:
+    """(batch, 2, s, s) logits to the (batch,) mean probability of lesion over the lungs, 0 to 1."""
+    probability = torch.sigmoid(logits)
+    lungs = (probability.amax(1) > 0.5).float().detach()
+    least = MIN_LUNG_SHARE * logits.shape[2] * logits.shape[3]
+    return (probability[:, 1] * lungs).sum((1, 2)) / lungs.sum((1, 2)).clamp(min=least)
+
+
+def label_loss(logits: Tensor, labels: Tensor, logistic: Tensor) -> Tensor:
+    """Cross-entropy of slice labels (batch,) given the lesion's share, over those that are not ``DOUBTED``."""
+    score = logistic[0] + logistic[1] * torch.log10(lesion_share(logits) + FLOOR)
+    loss = F.binary_cross_entropy_with_logits(score, labels, reduction="none")
+    kept = [group.sort().values[: round(len(group) * (1 - DOUBTED))] for group in (loss[labels > 0.5], loss[labels < 0.5])]
+    return torch.cat(kept).mean()
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -96,10 +157,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
 @torch.no_grad()
 def validate(network: LungLesionNet, slices: Slices, *, device: torch.device) -> dict[str, float]:
     """Dice of lung and lesion, pooled over each patient's slices, mean over patients."""
-    network.eval()
-    image = torch.from_numpy(scale_hu(slices.hu))[:, None]
-    image = F.interpolate(image, size=(NETWORK_SIZE_PX, NETWORK_SIZE_PX), mode="bilinear", antialias=True)
-    logits = torch.cat([network(chunk.to(device)).cpu() for chunk in image.split(16)])
+    logits = _infer(network, slices.hu, device=device)
     found = (F.interpolate(logits, size=slices.hu.shape[1:], mode="bilinear") > 0).numpy()
     scores: dict[str, list[float]] = {"lung_dice": [], "lesion_dice": []}
     for group in sorted(set(slices.groups)):
@@ -108,6 +166,49 @@ def validate(network: LungLesionNet, slices: Slices, *, device: torch.device) ->
             a, b = found[members, channel], truth[members] > 0
             scores[name].append(2 * float((a & b).sum()) / max(1, int(a.sum() + b.sum())))
     return {name: round(float(np.mean(values)), 4) for name, values in scores.items()}
+
+
+@torch.no_grad()
+def _infer(network: LungLesionNet, hu: NDArray[np.float32], *, device: torch.device) -> Tensor:
+    """(n, 256, 256) HU to (n, 2, s, s) logits."""
+    network.eval()
+    found = []
+    for start in range(0, len(hu), 32):
+        image = torch.from_numpy(scale_hu(hu[start : start + 32]))[:, None]
+        image = F.interpolate(image, size=(NETWORK_SIZE_PX, NETWORK_SIZE_PX), mode="bilinear", antialias=True)
+        found.append(network(image.to(device, memory_format=torch.channels_last)).cpu())
+    return torch.cat(found)
+
+
+def _load_labelled(data: Path, part: dict[str, Any], network: LungLesionNet, *, device: torch.device) -> LabelledPart:
+    """Slices of the labels wanted; their lungs are those that the network finds."""
+    slices, names = labelled_slices(data / "slices", source=part["source"], split=part["split"])
+    wanted = [i for i, name in enumerate(names) if name in (*part["positive"], *part["negative"])]
+    hu = slices.hu[wanted]
+    logits = _infer(network, hu, device=device)
+    lungs = F.interpolate((logits.amax(1, keepdim=True) > 0).float(), size=hu.shape[1:])[:, 0]
+    return LabelledPart(
+        slices=Slices(
+            hu=hu,
+            lungs=lungs.numpy().astype(np.uint8),
+            lesions=np.zeros(lungs.shape, dtype=np.uint8),
+            groups=[slices.groups[i] for i in wanted],
+        ),
+        labels=np.array([names[i] in part["positive"] for i in wanted], dtype=np.int64),
+        per_epoch=part["per_epoch"],
+    )
+
+
+def _load_judged(data: Path, part: dict[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Slices of the source's validation groups with their labels, 1 or 0."""
+    slices, names = labelled_slices(data / "slices", source=part["source"], split="val")
+    return slices.hu, np.array([name in part["positive"] for name in names], dtype=np.int64)
+
+
+def _label_auc(network: LungLesionNet, hu: NDArray[np.float32], labels: NDArray[np.int64], *, device: torch.device) -> float:
+    """AUC of the lesion's share."""
+    score = lesion_share(_infer(network, hu, device=device)).numpy().astype(np.float64)
+    return round(auc(score, labels), 4)
 
 
 def _load(data: Path, part: dict[str, Any]) -> Slices:

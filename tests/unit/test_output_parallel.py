@@ -1,15 +1,12 @@
-"""What touches the machine: results on disk, bundles, children that die."""
+"""What touches the machine: results on disk, children that die."""
 
-import json
 import os
-import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
 from pneumoscope.errors import OperatorNeeded
-from pneumoscope.models import DEFAULT_BUNDLE, load_bundle
 from pneumoscope.output import check_target, write_all
 from pneumoscope.parallel import Crashed, fork_map
 from pneumoscope.records import Parcel
@@ -48,26 +45,6 @@ def test_other_peoples_files_are_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(OperatorNeeded) as caught:
         check_target(tmp_path / "mine.txt")
     assert caught.value.code == "output-not-a-folder"
-
-
-def test_the_shipped_bundle_is_whole() -> None:
-    bundle = load_bundle()
-    card = json.loads((DEFAULT_BUNDLE / "bundle.json").read_text())
-    assert bundle.model.sha256 == card["sha256"]
-    assert bundle.model.device_uid.startswith("2.25.")
-    assert bundle.model.sha256[:16] in (Path(__file__).parents[2] / "docs" / "model-card.md").read_text()
-
-
-def test_an_altered_or_missing_bundle_is_not_run(tmp_path: Path) -> None:
-    shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
-    weights = tmp_path / "bundle" / "network.onnx"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
-    with pytest.raises(OperatorNeeded) as caught:
-        load_bundle(tmp_path / "bundle")
-    assert caught.value.code == "model-altered"
-    with pytest.raises(OperatorNeeded) as caught:
-        load_bundle(tmp_path / "absent")
-    assert caught.value.code == "model-missing"
 
 
 @pytest.mark.parametrize("chunk", [1, 4])

@@ -13,7 +13,11 @@ MIN_ML, MAX_HEIGHT_MM = 0.5, 35.0
 DEPTH_MM, MIN_FOOTED = 12.0, 0.7
 #: On its sides it is lung that holds air; a consolidation at the base lies against the chest's wall or the diaphragm.
 MIN_AERATED_SIDE = 0.55
+#: A bulge of the diaphragm that is low, and solid below throughout, may lie against other solid tissue on its other side.
+LOW_MM, LOW_FOOTED, LOW_AERATED_SIDE = 12.0, 0.95, 0.4
 _RING_PX, _HALO_PX = 3, 3
+#: 80 cm2 on the network's picture: what is larger is no island but the body around the lungs.
+MAX_ISLAND_PX = 2000
 
 
 def domes(
@@ -32,15 +36,18 @@ def domes(
     out = np.zeros_like(lesion)
     labels, count = ndimage.label(lesion & (hu > SOLID_HU))
     for index, box in enumerate(ndimage.find_objects(labels), start=1) if count else ():
-        part = labels[box[0]] == index
+        part = _islands(labels[box[0]] == index, hu=hu[box[0]])
         area = np.count_nonzero(part, axis=(1, 2))
         first = box[0].start
         if float((area * voxel_mm3[box[0]]).sum()) / 1000 < MIN_ML:
             continue
-        if positions_mm[box[0].stop - 1] - positions_mm[first] > MAX_HEIGHT_MM:
+        height_mm = positions_mm[box[0].stop - 1] - positions_mm[first]
+        if height_mm > MAX_HEIGHT_MM:
             continue
         foot = int(np.flatnonzero(area >= 0.5 * area.max())[0])
-        if _footed(part[foot], first + foot, lungs=lungs, hu=hu, positions_mm=positions_mm) and _free(part, hu=hu[box[0]]):
+        footed = _footed(part[foot], first + foot, lungs=lungs, hu=hu, positions_mm=positions_mm)
+        low = height_mm <= LOW_MM and footed >= LOW_FOOTED
+        if footed >= MIN_FOOTED and _aerated_side(part, hu=hu[box[0]]) >= (LOW_AERATED_SIDE if low else MIN_AERATED_SIDE):
             out[box[0]] |= part
     if not out.any():
         return out
@@ -49,17 +56,29 @@ def domes(
     return out | (blur & lesion)
 
 
+def _islands(part: NDArray[np.bool_], *, hu: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """The part, in each slice grown to the whole solid island that it is on; the network may have seen only half of it."""
+    grown = part.copy()
+    for k in np.flatnonzero(part.any(axis=(1, 2))):
+        island = ndimage.binary_propagation(part[k], mask=hu[k] > SOLID_HU)
+        if np.count_nonzero(island) <= MAX_ISLAND_PX:
+            grown[k] = island
+    return grown
+
+
 def _footed(
     foot: NDArray[np.bool_], k: int, *, lungs: NDArray[np.bool_], hu: NDArray[np.int16], positions_mm: NDArray[np.float64]
-) -> bool:
+) -> float:
+    """Of the foot, what part stands on solid tissue outside the lungs; the less of just below it and over all the depth."""
     below = np.flatnonzero((positions_mm < positions_mm[k]) & (positions_mm >= positions_mm[k] - DEPTH_MM))
     if not len(below):  # the scan ends here
-        return False
+        return 0.0
     solid = [(~lungs[j][foot] & (hu[j][foot] > SOLID_HU)).mean() for j in below]
-    return float(solid[0]) >= MIN_FOOTED and float(np.mean(solid)) >= MIN_FOOTED
+    return min(float(solid[0]), float(np.mean(solid)))
 
 
-def _free(part: NDArray[np.bool_], *, hu: NDArray[np.int16]) -> bool:
+def _aerated_side(part: NDArray[np.bool_], *, hu: NDArray[np.int16]) -> float:
+    """Of what lies around the part within its slices, what share holds air."""
     disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), _RING_PX)[None]
     ring = ndimage.binary_dilation(part, disc) & ~ndimage.binary_dilation(part, disc[:, 1:-1, 1:-1])
-    return bool(ring.any()) and float((hu[ring] < AERATED_HU).mean()) >= MIN_AERATED_SIDE
+    return float((hu[ring] < AERATED_HU).mean()) if ring.any() else 0.0

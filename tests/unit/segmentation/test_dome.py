@@ -44,6 +44,26 @@ def test_the_top_of_the_dome_taken_for_lesion(step_mm: float) -> None:
     assert not found[lungs & ~cap].any()
 
 
+def test_half_of_the_top_taken_for_lesion_is_the_whole_top() -> None:
+    hu, lungs, z, floor_mm = scene()
+    cap = (z < floor_mm) & (z > 30)
+    half = cap.copy()
+    half[:, :, 48:] = False
+    found = ask(half, lungs | half, hu)
+    assert found[cap].all()
+    assert not found[lungs & ~cap].any()
+
+
+def test_a_low_bulge_of_the_floor_beside_a_higher_organ() -> None:
+    hu, lungs, z, _ = scene()
+    organ = (z < 70) & (np.arange(SIZE) < 50) & (lungs | (hu > 0))
+    hu[(z < 40) | organ] = 45
+    lungs &= (z >= 40) & ~organ
+    bulge = ball(hu, (14, 48, 53), 14) & lungs
+    hu[bulge] = 45
+    assert ask(bulge, lungs, hu)[bulge].all()
+
+
 def test_a_consolidation_that_floats_in_the_lung() -> None:
     hu, lungs, *_ = scene()
     lesion = ball(hu, (28, 48, 40), 14)

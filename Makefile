@@ -40,9 +40,10 @@ lock: $(DEV)
 # DATA=folder says where the training data lie (see docs/how-to/train-the-network.md); goes on where it stopped.
 train: .venv-training/.stamp
 	.venv-training/bin/python -m pneumoscope.training train recipes/lung-lesion.toml runs/lung-lesion $(if $(DATA),--data $(DATA))
+	.venv-training/bin/python -m pneumoscope.training train recipes/pattern.toml runs/pattern $(if $(DATA),--data $(DATA))
 
 evidence: .venv-training/.stamp
-	.venv-training/bin/python -m pneumoscope.training evidence $(if $(DATA),--data $(DATA))
+	.venv-training/bin/python -m pneumoscope.training evidence $(if $(DATA),--data $(DATA)) $(if $(KEY),--key $(KEY))
 
 clean:
 	rm -rf .venv .venv-training build

@@ -134,6 +134,7 @@ def tiny_reading(
             reason="",
             slice_evidence=share,
         ),
+        evidence=np.zeros((slices, 24, 24), dtype=np.float32),
         notices=(Notice(code="thick-slices", text="Slices are 10.0 mm thick; above 5 mm small lesions can be missed."),),
         verdicts=(
             SeriesVerdict(

@@ -11,6 +11,7 @@ from pneumoscope.intake import open_input
 from pneumoscope.models import Bundle
 from pneumoscope.records import Reading, SeriesVerdict, Volume
 from pneumoscope.segmentation import LungLesionNetwork, segment
+from pneumoscope.segmentation.evidence import densities
 from pneumoscope.series import choose_series
 from pneumoscope.volume import load_volume
 
@@ -43,12 +44,13 @@ def read_volume(
     progress: Progress = lambda *_: None,
 ) -> Reading:
     """Segment, judge and measure a volume."""
-    masks = segment(
+    segmented = segment(
         volume,
         LungLesionNetwork(bundle.onnx),
         lesion_threshold=bundle.lesion_threshold,
         progress=lambda done, total: progress("segment", done, total),
     )
+    masks = segmented.masks
     progress("measure", 0, 2)
     assessment = assess(volume, masks)
     findings = measure(volume, masks)
@@ -59,7 +61,8 @@ def read_volume(
         findings=findings,
         severity_points=severity_points(findings),
         key_slices=key_slices(volume, masks),
-        scores=score_study(volume, masks, calibration=bundle.calibration, doubts=assessment.doubts),
+        scores=score_study(volume, masks, segmented.sums, calibration=bundle.calibration, doubts=assessment.doubts),
+        evidence=densities(segmented.maps, segmented.sums),
         notices=(*volume.notices, *assessment.doubts, *assessment.warnings),
         verdicts=verdicts,
         model=bundle.model,

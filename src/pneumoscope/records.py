@@ -267,6 +267,7 @@ class Reading:
     severity_points: int  # 0 to 24
     key_slices: tuple[KeySlice, ...]  # most involved first
     scores: Scores
+    evidence: NDArray[np.float32]  # (slice, c, c) on the network's grid: what a cell of lesion adds to its slice's log odds
     notices: tuple[Notice, ...]
     verdicts: tuple[SeriesVerdict, ...]
     model: Model

@@ -4,28 +4,29 @@ Such pictures are what teaching files, preprints and most labelled sets hold. Th
 is weaker than that of a study, and says so.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumoscope.classification import categorise, slice_probability
+from pneumoscope.classification import categorise_slice, slice_probability
 from pneumoscope.errors import NotAChest, NothingReadable
-from pneumoscope.intensity import levels_from_image
+from pneumoscope.intensity import MIN_CONTRAST_GREY, levels_from_image
 from pneumoscope.models import Bundle
 from pneumoscope.records import Category
 from pneumoscope.segmentation import LungLesionNetwork
+from pneumoscope.segmentation.evidence import MIN_LUNG_SHARE, Sums, pattern, sum_up
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
+from pneumoscope.segmentation.network import Found
+from pneumoscope.segmentation.outline import HALF
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 #: Every picture is first put on a square of this side, its longest side filling it.
 STORED_SIZE_PX = 256
 AIR_HU = -1000.0
-#: A picture whose lungs take less than this share of it counts as if they took so much.
-MIN_LUNG_SHARE = 0.02
 MIN_SIDE_PX, MAX_PIXELS = 32, 64_000_000
 
 
@@ -45,20 +46,27 @@ def is_picture(path: Path) -> bool:
 
 
 def read_picture(path: Path, bundle: Bundle, network: LungLesionNetwork) -> SliceReading:
-    """Score one axial slice in a picture file. Raises NothingReadable where it is none, NotAChest where there is no lung."""
-    hu = to_hu_square(read_grey(path))
-    lesion, lung = shares(network(network_picture(hu)[None]))
-    if lung[0] < MIN_LUNG_SHARE:
+    """Score one axial slice in a picture file. Raises NothingReadable where it is none, NotAChest where there is no lung.
+
+    A picture of too little contrast gets no score.
+    """
+    grey = read_grey(path)
+    hu = to_hu_square(grey)
+    seen = judge(network(network_picture(hu)[None]))
+    if seen.lung_share[0] < MIN_LUNG_SHARE:
         raise NotAChest(
-            f"Lungs take {lung[0]:.1%} of this picture; at least {MIN_LUNG_SHARE:.0%} is needed to say anything about them."
+            f"Lungs take {seen.lung_share[0]:.1%} of this picture; at least {MIN_LUNG_SHARE:.0%} is needed to say anything "
+            "about them."
         )
-    share = float(lesion[0])
-    value = slice_probability(share, bundle.calibration)
+    share = float(seen.lesion_share[0])
+    levels = levels_from_image(grey)
+    faint = levels.muscle_grey - levels.lung_grey <= MIN_CONTRAST_GREY
+    value = None if faint else slice_probability(share, float(seen.pattern[0]), bundle.calibration)
     return SliceReading(
         probability=value,
-        category=categorise(value, bundle.calibration),
+        category=Category.CANNOT_SAY if value is None else categorise_slice(value, bundle.calibration),
         lesion_share=share,
-        lung_share=float(lung[0]),
+        lung_share=float(seen.lung_share[0]),
     )
 
 
@@ -94,13 +102,26 @@ def network_picture(hu: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(Image.fromarray(scale_hu(hu)).resize(size, Image.Resampling.BILINEAR))
 
 
-def shares(probabilities: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 2, s, s) probabilities of lung and lesion in 255ths to (n,) mean lesion in the lungs, (n,) share that is lung."""
-    lungs = probabilities.max(axis=1) >= 128
-    area = lungs.sum(axis=(1, 2))
-    lesion = (probabilities[:, 1] * lungs).sum(axis=(1, 2), dtype=np.float64) / 255
-    pixels = math.prod(lungs.shape[1:])
-    return lesion / np.maximum(area, MIN_LUNG_SHARE * pixels), area / pixels
+class Judged(NamedTuple):
+    """What the network saw in (n,) pictures.
+
+    ``lesion_share``: mean probability of lesion over the lungs. ``lung_share``: of the picture that is lung. ``pattern``: log
+    odds of what the lesions look like. ``sums``: what these are made of.
+    """
+
+    lesion_share: NDArray[np.float64]
+    lung_share: NDArray[np.float64]
+    pattern: NDArray[np.float64]
+    sums: Sums
+
+
+def judge(found: Found) -> Judged:
+    """Each picture by itself."""
+    lungs = found.probability.max(axis=1) >= HALF
+    sums = sum_up(lungs, found.probability[:, 1], found.evidence)
+    cells = found.evidence.shape[1] * found.evidence.shape[2]
+    enough = sums._replace(lung=np.maximum(sums.lung, MIN_LUNG_SHARE * cells))
+    return Judged(lesion_share=enough.lesion / enough.lung, lung_share=sums.lung / cells, pattern=pattern(enough), sums=enough)
 
 
 def square(array: NDArray[np.float32], *, fill: float, resample: Image.Resampling) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from pneumoscope.evaluation.fingerprints import FILE_NAME, duplicates, seen, unp
 from pneumoscope.evaluation.labels import Case
 from pneumoscope.evaluation.metrics import Sample
 from pneumoscope.evaluation.scoring import Outcome
-from pneumoscope.models import Bundle
+from pneumoscope.models import Bundle, Calibration
 from pneumoscope.records import Category
 
 SCHEMA_VERSION = 1
@@ -60,10 +60,11 @@ def assess_cases(
         },
     }
     if len(answered.label):
-        uses = {"rule_out": calibration.no_sign_below, "triage": calibration.sign_from, "even": 0.5}
+        uses = {name: _for_each(outcomes, limits) for name, limits in thresholds(calibration).items()}
+        document["thresholds"] = thresholds(calibration)
         document["auc"] = metrics.discrimination(answered)
         document["operating_points"] = {
-            name: metrics.at_threshold(answered, threshold, prevalences) for name, threshold in uses.items()
+            name: metrics.at_threshold(answered, threshold[scored], prevalences) for name, threshold in uses.items()
         }
         document["unanswered_as_wrong"] = {name: _strict(everyone, scored, threshold) for name, threshold in uses.items()}
         document["calibration"] = metrics.calibration(answered)
@@ -74,11 +75,24 @@ def assess_cases(
         ]
         clean = scored & ~in_training & ~repeated
         document["without_leaked_and_repeated"] = _short(everyone.of(clean))
-        document["subgroups"] = _subgroups(cases, everyone, scored, calibration.sign_from)
+        document["subgroups"] = _subgroups(cases, everyone, scored, uses["triage"])
     return document
 
 
-def _strict(everyone: Sample, scored: NDArray[np.bool_], threshold: float) -> Document:
+def thresholds(calibration: Calibration) -> dict[str, dict[str, float]]:
+    """The score from which a case counts as positive, by use and by kind of case."""
+    return {
+        "rule_out": {"study": calibration.no_sign_below, "picture": calibration.slice_no_sign_below},
+        "triage": {"study": calibration.sign_from, "picture": calibration.slice_sign_from},
+        "even": {"study": 0.5, "picture": 0.5},
+    }
+
+
+def _for_each(outcomes: Sequence[Outcome], limits: dict[str, float]) -> NDArray[np.float64]:
+    return np.array([limits[outcome.kind] for outcome in outcomes])
+
+
+def _strict(everyone: Sample, scored: NDArray[np.bool_], threshold: NDArray[np.float64]) -> Document:
     """With a case that got no score counted as wrongly answered, whatever its label."""
     flagged, sick = np.nan_to_num(everyone.score, nan=-1.0) >= threshold, everyone.label == 1
     right = scored & (flagged == sick)
@@ -111,7 +125,9 @@ def _seconds(outcomes: Sequence[Outcome]) -> Document:
     return {"median": round(float(np.median(spent)), 3), "slowest": round(max(spent), 3)}
 
 
-def _subgroups(cases: Sequence[Case], everyone: Sample, scored: NDArray[np.bool_], threshold: float) -> list[Document]:
+def _subgroups(
+    cases: Sequence[Case], everyone: Sample, scored: NDArray[np.bool_], threshold: NDArray[np.float64]
+) -> list[Document]:
     columns: dict[str, None] = {}
     for case in cases:
         columns.update(dict.fromkeys(case.subgroups))
@@ -127,7 +143,7 @@ def _subgroups(cases: Sequence[Case], everyone: Sample, scored: NDArray[np.bool_
             row["too_small"] = row["patients"] < metrics.MIN_PATIENTS
             if not row["too_small"]:
                 row["auc"] = metrics.discrimination(sample)
-                point = metrics.at_threshold(sample, threshold, ())
+                point = metrics.at_threshold(sample, threshold[members & scored], ())
                 row["sensitivity"], row["specificity"] = point["sensitivity"], point["specificity"]
             rows.append(row)
     return rows

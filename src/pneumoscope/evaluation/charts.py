@@ -115,3 +115,13 @@ def forest_svg(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
         parts.append(f'<rect x="{across(auc["value"]) - 4}" y="{y - 4}" width="8" height="8" fill="{ACCENT}"/>')
         parts.append(_text(width - 4, y + 4, f"{auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})", anchor="end"))
     return "".join([*parts, "</svg>"])
+
+
+def standalone(svg: str) -> str:
+    """A chart as a file of its own, on white and legible on dark pages too."""
+    plain = svg.replace(ACCENT, "#006878").replace(SICK, "#a83400").replace("currentColor", "#333333")
+    plain = plain.replace(
+        "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" width="480" height="480" ', 1
+    )
+    opening, rest = plain.split(">", 1)
+    return f'{opening}><rect width="{SIZE}" height="{SIZE}" fill="#ffffff"/>{rest}\n'

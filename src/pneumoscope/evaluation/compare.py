@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from pneumoscope.evaluation import metrics
-from pneumoscope.evaluation.assessment import Document
+from pneumoscope.evaluation.assessment import Document, thresholds
 from pneumoscope.evaluation.labels import Case, read_labels
 from pneumoscope.evaluation.page import interval
 from pneumoscope.evaluation.run import evaluate_labels
@@ -59,10 +59,9 @@ def compare_outcomes(cases: Sequence[Case], a: Sequence[Outcome], b: Sequence[Ou
         "auc_difference": _rounded(metrics.delong(scores[0], scores[1], label)),
         "operating_points": {},
     }
-    for name, limits in (
-        ("rule_out", [m.calibration.no_sign_below for m in bundles]),
-        ("triage", [m.calibration.sign_from for m in bundles]),
-    ):
+    kinds = [a[k].kind for k in np.flatnonzero(both).tolist()]
+    for name in ("rule_out", "triage"):
+        limits = [np.array([thresholds(m.calibration)[name][kind] for kind in kinds]) for m in bundles]
         flagged = [score >= limit for score, limit in zip(scores, limits, strict=True)]
         document["operating_points"][name] = {
             "sensitivity_difference": _difference(first, flagged, label == 1, right=True),

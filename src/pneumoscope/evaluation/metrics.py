@@ -85,8 +85,8 @@ def discrimination(sample: Sample) -> dict[str, float] | None:
     return estimate(lambda w: auc(sample.score, sample.label, w), sample)
 
 
-def at_threshold(sample: Sample, threshold: float, prevalences: tuple[float, ...]) -> dict[str, Any]:
-    """Sensitivity, specificity, accuracy, predictive values where a score of ``threshold`` and above counts as positive."""
+def at_threshold(sample: Sample, threshold: float | NDArray[np.float64], prevalences: tuple[float, ...]) -> dict[str, Any]:
+    """Sensitivity, specificity, accuracy, predictive values; positive is a score of ``threshold``, one or (n,), and above."""
     flagged, sick = sample.score >= threshold, sample.label == 1
 
     def sensitivity(w: Weights) -> NDArray[np.float64]:
@@ -112,7 +112,6 @@ def at_threshold(sample: Sample, threshold: float, prevalences: tuple[float, ...
         return value
 
     return {
-        "threshold": threshold,
         "sensitivity": estimate(sensitivity, sample),
         "specificity": estimate(specificity, sample),
         "accuracy": estimate(lambda w: share(flagged == sick, np.ones(len(sick), dtype=bool), w), sample),

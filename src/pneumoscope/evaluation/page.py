@@ -69,7 +69,12 @@ def _charts(document: dict[str, Any]) -> list[tuple[str, str]]:
         charts.append(("ROC, band: 95 %", roc_svg(document["roc"], points)))
     if "calibration" in document:
         charts.append(("Calibration, numbers: cases", reliability_svg(document["calibration"]["bins"])))
-        limits = [(USES[name][0], document["operating_points"][name]["threshold"]) for name in ("rule_out", "triage")]
+        kinds = [kind for kind in ("study", "picture") if document["cases"]["kinds"].get(kind)]
+        limits = [
+            (f"{USES[name][0]}, {kind}", document["thresholds"][name][kind])
+            for name in ("rule_out", "triage")
+            for kind in kinds
+        ]
         charts.append(("Scores", histogram_svg(document["histogram"], limits)))
     return charts
 

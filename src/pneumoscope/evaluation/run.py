@@ -80,7 +80,7 @@ def print_assessment(document: dict[str, Any], out: Path) -> None:
         for name in ("rule_out", "triage"):
             point = document["operating_points"][name]
             console.print(
-                f"{name.replace('_', '-')}, score from {point['threshold']:.2f}: sensitivity {interval(point['sensitivity'])}, "
+                f"{name.replace('_', '-')}: sensitivity {interval(point['sensitivity'])}, "
                 f"specificity {interval(point['specificity'])}"
             )
         console.print(f"calibration error {interval(document['calibration']['expected_calibration_error'])}")

@@ -11,7 +11,7 @@ from pneumoscope.errors import OperatorNeeded
 
 MANIFEST_NAME = "bundle.json"
 SIGNATURE_NAME = "bundle.sig"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: Far above any bundle of ours; what claims more is not read into memory.
 MAX_BUNDLE_BYTES = 2 * 2**30
 
@@ -29,19 +29,24 @@ _DEVICE_NAMESPACE = uuid.UUID("3f0d8a52-4e0e-4c6f-8f2c-0d7a5c1b9e44")
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """From a share of lung involved to a probability: 1 / (1 + exp(-(intercept + slope * log10(share + floor)))).
+    """From the share of lung involved and the log odds of its pattern to a probability.
 
-    A study, judged by its most involved stretch, and a single slice have each their own line: a clean slice says less than a
-    clean study. Below ``no_sign_below`` the category is "no sign", from ``sign_from`` on it is "sign".
+    1 / (1 + exp(-(intercept + slope * log10(share + floor) + pattern_slope * pattern))). A study, judged by its most involved
+    stretch, and a single slice have each their own numbers: a clean slice says less than a clean study. So have the limits:
+    below ``no_sign_below`` the category is "no sign", from ``sign_from`` on it is "sign".
     """
 
     intercept: float
     slope: float
+    pattern_slope: float
     slice_intercept: float
     slice_slope: float
+    slice_pattern_slope: float
     floor: float
     no_sign_below: float
     sign_from: float
+    slice_no_sign_below: float
+    slice_sign_from: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +134,12 @@ def _calibration(given: dict[str, Any]) -> Calibration:
     calibration = Calibration(**number)
     if not calibration.floor > 0:
         raise _malformed("floor", calibration.floor, "a share above 0")
-    if not 0 <= calibration.no_sign_below <= calibration.sign_from <= 1:
-        raise _malformed("sign_from", calibration.sign_from, "a probability from no_sign_below to 1")
+    for low, high in (
+        (calibration.no_sign_below, calibration.sign_from),
+        (calibration.slice_no_sign_below, calibration.slice_sign_from),
+    ):
+        if not 0 <= low <= high <= 1:
+            raise _malformed("sign_from", high, "a probability from no_sign_below to 1")
     return calibration
 
 

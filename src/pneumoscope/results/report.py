@@ -14,13 +14,15 @@ from pneumoscope import __version__
 from pneumoscope.codes import severity
 from pneumoscope.records import ZONES, Category, Finding, KeySlice, Parcel, Reading, Region, SeriesVerdict, Study
 from pneumoscope.results.diagrams import score_svg, strip_svg, zone_diagram_svg
-from pneumoscope.results.pictures import coronal, key_slice
+from pneumoscope.results.pictures import coronal, evidence_slice, key_slice
 from pneumoscope.results.pictures.coronal import band_px
 from pneumoscope.results.pictures.drawing import Rgb
 from pneumoscope.results.words import LIMITS, NOT_FOR_DIAGNOSIS, REGION_WORDS, headline, meaning, parse_date, percent
 
 JPEG_QUALITY = 88
 SLICE_WIDTH_PX, CORONAL_WIDTH_PX = 640, 640
+#: Key slices that are shown once more, coloured by what speaks for the pattern.
+LOOKS = 3
 TONES = {
     Category.SIGN: "sign",
     Category.NO_SIGN: "no-sign",
@@ -35,7 +37,9 @@ def build_report(reading: Reading) -> Parcel:
     """report.html: self-contained, without scripts; it asks no other host for anything."""
     environment = _environment()
     style = environment.get_template("report.css").render().strip()
-    page = environment.get_template("report.html").render(
+    page = environment.get_template(
+        "report.html"
+    ).render(
         policy=content_security_policy(style),
         style=Markup(style),  # noqa: S704  our own file
         patient=_patient(reading.study),
@@ -43,6 +47,7 @@ def build_report(reading: Reading) -> Parcel:
         notices=reading.notices,
         slices=[_slice(reading, key) for key in reading.key_slices],
         any_lesion=any(key.lesion_area_mm2 > 0 for key in reading.key_slices),
+        looks=[_look(reading, key) for key in reading.key_slices[:LOOKS]],
         coronal=_coronal(reading),
         zones_svg=Markup(zone_diagram_svg(reading)),  # noqa: S704  numbers and our own words
         rows=[_row(reading.finding(region)) for region in TABLE_REGIONS],
@@ -138,6 +143,10 @@ def _slice(reading: Reading, key: KeySlice) -> dict[str, Any]:
         "area": f"{key.lesion_area_mm2 / 100:.1f}",
         "share": percent(key.share),
     }
+
+
+def _look(reading: Reading, key: KeySlice) -> dict[str, Any]:
+    return {"number": key.index + 1, "picture": data_uri(evidence_slice(reading, key.index, width_px=SLICE_WIDTH_PX))}
 
 
 def _coronal(reading: Reading) -> dict[str, Any]:

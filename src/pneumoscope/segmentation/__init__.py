@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,9 @@ from scipy import ndimage
 
 from pneumoscope.records import Masks, Volume
 from pneumoscope.segmentation.dome import domes
+from pneumoscope.segmentation.evidence import Sums, sum_up
 from pneumoscope.segmentation.grid import NETWORK_PIXEL_MM, NETWORK_SIZE_PX, WINDOW_HU, NetworkGrid
-from pneumoscope.segmentation.network import LungLesionNetwork, probabilities
+from pneumoscope.segmentation.network import LungLesionNetwork, look
 from pneumoscope.segmentation.outline import (
     HALF,
     LESION_EDGE_HU,
@@ -26,11 +28,20 @@ from pneumoscope.segmentation.outline import (
 )
 from pneumoscope.segmentation.sides import split_sides
 
-__all__ = ["LungLesionNetwork", "segment"]
+__all__ = ["LungLesionNetwork", "Segmented", "segment"]
 
 #: A lung-like part smaller than this, alone or against the largest, is bowel gas, a fold or noise.
 MIN_LUNG_ML = 20.0
 MIN_LUNG_SHARE = 0.04
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmented:
+    """``sums``: what speaks for the pattern in each slice. ``maps``: (slice, c, c), where; on the network's grid."""
+
+    masks: Masks
+    sums: Sums
+    maps: NDArray[np.float32]
 
 
 def segment(
@@ -39,10 +50,10 @@ def segment(
     *,
     lesion_threshold: float = 0.5,
     progress: Callable[[int, int], None] | None = None,
-) -> Masks:
+) -> Segmented:
     """Find lungs and lesions. ``lesion_threshold``: probability from which the network's lesion is believed."""
     grid = NetworkGrid.of(volume)
-    found = probabilities(volume, network, grid, progress=progress)
+    found, maps = look(volume, network, grid, progress=progress)
     voxel_mm3 = volume.intervals_mm * NETWORK_PIXEL_MM**2
     lungs = _large_parts(found[:, 0] >= HALF, voxel_mm3)
     lesion = (found[:, 1] >= round(lesion_threshold * 255)) & lungs
@@ -103,7 +114,11 @@ def segment(
         list(pool.map(draw, range(len(volume.hu))))
     for mask in (lung_masks, lesion_masks):
         mask.flags.writeable = False
-    return Masks(lungs=lung_masks, lesions=lesion_masks, confidence=confidence)
+    return Segmented(
+        masks=Masks(lungs=lung_masks, lesions=lesion_masks, confidence=confidence),
+        sums=sum_up(lungs, found[:, 1], maps),
+        maps=maps,
+    )
 
 
 def _large_parts(mask: NDArray[np.bool_], voxel_mm3: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """The picture that the network sees: one scale of intensity, one size of pixel, one orientation, centred on the body."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,8 @@ from PIL import Image
 
 from pneumoscope.geometry import AxialView
 from pneumoscope.records import Volume
+
+_T = TypeVar("_T", np.uint8, np.float32)
 
 #: Side of the network's picture and its pixel: 192 x 2 mm covers 384 mm, wider than any pair of lungs.
 NETWORK_SIZE_PX = 192
@@ -71,9 +74,9 @@ class NetworkGrid:
         picture[inside] = scaled[source]
         return picture
 
-    def to_slice(self, picture: NDArray[np.uint8], *, smooth: bool) -> NDArray[np.uint8]:
+    def to_slice(self, picture: NDArray[_T], *, smooth: bool) -> NDArray[_T]:
         """A map on the network's picture to one slice (row, column) in the common orientation; outside it, 0."""
-        scaled = np.zeros(self.scaled_px, dtype=np.uint8)
+        scaled = np.zeros(self.scaled_px, dtype=picture.dtype)
         inside, target = self._overlap()
         scaled[target] = picture[inside]
         resample = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST

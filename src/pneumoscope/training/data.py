@@ -18,6 +18,9 @@ from pneumoscope.phantom import training_slice
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
 from pneumoscope.singleslice import AIR_HU, STORED_SIZE_PX, read_grey, square
 
+#: Lesions pasted into healthy lungs make a positive where they take more than this share of them.
+PASTED_SHARE = 0.02
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slices:
@@ -151,36 +154,50 @@ def _draw(groups: list[str], count: int, rng: np.random.Generator) -> NDArray[np
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPart:
-    """Slices of one source with a label each, 1 or 0, for all or part of which lungs are known from an earlier network."""
+    """Slices of one source with a label each, 1 or 0; their lungs are those that an earlier network found.
+
+    ``clean``: (n,) whether it shows healthy lungs, which may get lesions of others and become a positive.
+    """
 
     slices: Slices
     labels: NDArray[np.int64]
+    clean: NDArray[np.bool_]
     per_epoch: int
 
 
-def labelled_batches(parts: list[LabelledPart], *, size: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def labelled_batches(
+    parts: list[LabelledPart], *, donors: NDArray[np.uint8], size: int, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: within each source both labels alike, patients with like weight; yields network input and (batch,) labels.
 
-    Half of the slices lose all but their lungs, and half lose sharpness, so that neither table, arrows and arms nor the
-    resolution of a source's pictures can stand for disease.
+    A source without positives gets them by lesions pasted into its healthy lungs, so that no source stands for a label. Half
+    of the slices lose all but their lungs, and half lose sharpness, so that neither table, arrows and arms nor the resolution
+    of a source's pictures can stand for disease.
     """
     chosen = []
     for part in parts:
-        present = np.unique(part.labels)
-        for label in present:
-            members = np.flatnonzero(part.labels == label)
-            drawn = _draw([part.slices.groups[i] for i in members], part.per_epoch // len(present), rng)
-            chosen += [(part, int(members[i])) for i in drawn]
+        for wanted in (0, 1):
+            pasted = wanted == 1 and not part.labels.any()
+            members = np.flatnonzero(part.clean if pasted else part.labels == wanted)
+            drawn = _draw([part.slices.groups[i] for i in members], part.per_epoch // 2, rng)
+            chosen += [(part, int(members[i]), pasted) for i in drawn]
     order = rng.permutation(len(chosen))
     for start in range(0, len(order) - size + 1, size):
-        batch = [chosen[k] for k in order[start : start + size]]
-        hu = torch.from_numpy(np.stack([_worsen(_maybe_lungs_only(part.slices, i, rng), rng) for part, i in batch]))[:, None]
-        image, _ = augment(hu, torch.zeros(size, 1, 1, 1).expand(-1, 2, *hu.shape[2:]), rng)
-        yield image, torch.tensor([float(part.labels[i]) for part, i in batch])
+        images: list[NDArray[np.float32]] = []
+        labels: list[float] = []
+        for part, i, pasted in (chosen[k] for k in order[start : start + size]):
+            hu, lungs, label = part.slices.hu[i], part.slices.lungs[i], float(part.labels[i])
+            if pasted:
+                hu, lesions = paste_lesions(hu, lungs=lungs, shape=donors[rng.integers(len(donors))], rng=rng)
+                label = float(lesions.sum() > PASTED_SHARE * max(1, lungs.sum()))
+            images.append(_worsen(_maybe_lungs_only(hu, lungs > 0, rng), rng))
+            labels.append(label)
+        stacked = torch.from_numpy(np.stack(images))[:, None]
+        image, _ = augment(stacked, torch.zeros(size, 1, 1, 1).expand(-1, 2, *stacked.shape[2:]), rng)
+        yield image, torch.tensor(labels)
 
 
-def _maybe_lungs_only(slices: Slices, i: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    hu, lungs = slices.hu[i], slices.lungs[i] > 0
+def _maybe_lungs_only(hu: NDArray[np.float32], lungs: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
     if rng.random() < 0.5 or not lungs.any():
         return hu
     near = ndimage.binary_dilation(lungs, iterations=int(rng.integers(2, 7)))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pneumoscope.segmentation.evidence import LEAST_LESION, MIN_LUNG_SHARE
 from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, scale_hu
 from pneumoscope.training.calibrate import FLOOR, auc
 from pneumoscope.training.data import (
@@ -28,12 +29,10 @@ from pneumoscope.training.data import (
 )
 from pneumoscope.training.network import LungLesionNet
 
-#: A slice with less lung than this share of its picture counts as if it had so much.
-MIN_LUNG_SHARE = 0.02
-#: Labels are the patient's, not the slice's: some slices of the sick show nothing, some "others" have another disease. In each
-#: batch this share of each label, those that fit it least, teaches nothing.
-DOUBTED = 0.3
-LABEL_WEIGHT = 0.5
+#: Labels are the patient's, not the slice's: some slices of the sick show nothing. In each batch this share of the positives,
+#: those that fit their label least, teaches nothing.
+DOUBTED = 0.2
+SMOOTHING = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +51,7 @@ class Recipe:
     validation: dict[str, Any]
     start_from: str = ""
     labelled_batch: int = 0
+    label_weight: float = 1.0
     labelled: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -71,7 +71,7 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
     network = LungLesionNet(pretrained=not recipe.start_from).to(device, memory_format=torch.channels_last)
     if recipe.start_from:
         network.load_state_dict(torch.load(recipe.start_from, map_location=device)["network"])
-    logistic = nn.Parameter(torch.tensor([3.0, 1.5], device=device))  # intercept and slope on log10 of the lesion's share
+    logistic = nn.Parameter(torch.tensor([2.0, 1.0], device=device))  # intercept and slope on log10 of the lesion's share
     optimiser = torch.optim.AdamW(
         [{"params": network.parameters(), "rate": 1.0}, {"params": [logistic], "rate": 10.0, "weight_decay": 0.0}],
         lr=recipe.learning_rate,
@@ -94,17 +94,17 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
         started_s, losses = time.monotonic(), []
         rng = np.random.default_rng([recipe.seed, epoch])
         network.train()
-        labels = labelled_batches(labelled, size=recipe.labelled_batch, rng=rng) if labelled else iter(())
+        labels = labelled_batches(labelled, donors=donors, size=recipe.labelled_batch, rng=rng) if labelled else iter(())
         for step, (image, masks) in enumerate(batches(parts, donors=donors, size=recipe.batch, rng=rng)):
             rate = _learning_rate(recipe, (epoch + step / steps) / recipe.epochs)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["rate"]
             more, label = next(labels, (image[:0], torch.zeros(0)))
-            logits = network(torch.cat([image, more]).to(device, memory_format=torch.channels_last))
-            with_masks, with_labels = logits.split([len(image), len(more)])
-            loss = segmentation_loss(with_masks, masks.to(device))
+            logits, maps = network(torch.cat([image, more]).to(device, memory_format=torch.channels_last))
+            loss = segmentation_loss(logits[: len(image)], masks.to(device))
             if len(more):
-                loss = loss + LABEL_WEIGHT * label_loss(with_labels, label.to(device), logistic)
+                score = slice_logits(logits[len(image) :].detach(), maps[len(image) :], logistic)
+                loss = loss + recipe.label_weight * label_loss(score, label.to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -114,7 +114,7 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
             "epoch": epoch,
             "loss": round(float(np.mean(losses)), 4),
             **validate(network, held_out, device=device),
-            **{f"{source}_val_auc": _label_auc(network, *shown, device=device) for source, shown in judged.items()},
+            **{f"{source}_val_auc": _label_auc(network, *shown, logistic, device=device) for source, shown in judged.items()},
             "seconds": round(time.monotonic() - started_s, 1),
         }
         _log(log, row)
@@ -123,26 +123,35 @@ def train(recipe: Recipe, *, data: Path, out: Path) -> Path:
             "network": network.state_dict(),
             "optimiser": optimiser.state_dict(),
             "logistic": logistic.data,
+            "labelled": bool(labelled),
             "epoch": epoch,
         }
         torch.save(state, checkpoint)
     return checkpoint
 
 
-def lesion_share(logits: Tensor) -> Tensor:
-    """(batch, 2, s, s) logits to the (batch,) mean probability of lesion over the lungs, 0 to 1."""
+def slice_logits(logits: Tensor, maps: Tensor, logistic: Tensor) -> Tensor:
+    """(batch, 2, s, s) logits of masks and (batch, c, c) maps of evidence to the (batch,) log odds of the slice.
+
+    The same sums as ``segmentation.evidence``, in torch.
+    """
     probability = torch.sigmoid(logits)
-    lungs = (probability.amax(1) > 0.5).float().detach()
-    least = MIN_LUNG_SHARE * logits.shape[2] * logits.shape[3]
-    return (probability[:, 1] * lungs).sum((1, 2)) / lungs.sum((1, 2)).clamp(min=least)
+    lungs = (probability.amax(1) > 0.5).float()
+    lesions = probability[:, 1] * lungs
+    cell = logits.shape[2] // maps.shape[1]
+    lung, lesion = F.avg_pool2d(lungs, cell), F.avg_pool2d(lesions, cell)
+    least = MIN_LUNG_SHARE * lung[0].numel()
+    lung_sum, lesion_sum = lung.sum((1, 2)).clamp(min=least), lesion.sum((1, 2))
+    pattern = (maps * lesion).sum((1, 2)) / (lesion_sum + LEAST_LESION * lung_sum)
+    return logistic[0] + logistic[1] * torch.log10(lesion_sum / lung_sum + FLOOR) + pattern
 
 
-def label_loss(logits: Tensor, labels: Tensor, logistic: Tensor) -> Tensor:
-    """Cross-entropy of slice labels (batch,) given the lesion's share, over those that are not ``DOUBTED``."""
-    score = logistic[0] + logistic[1] * torch.log10(lesion_share(logits) + FLOOR)
-    loss = F.binary_cross_entropy_with_logits(score, labels, reduction="none")
-    kept = [group.sort().values[: round(len(group) * (1 - DOUBTED))] for group in (loss[labels > 0.5], loss[labels < 0.5])]
-    return torch.cat(kept).mean()
+def label_loss(score: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of slice labels (batch,) given their log odds, over all but the doubted positives."""
+    target = labels * (1 - 2 * SMOOTHING) + SMOOTHING
+    loss = F.binary_cross_entropy_with_logits(score, target, reduction="none")
+    sick = loss[labels > 0.5].sort().values
+    return torch.cat([sick[: round(len(sick) * (1 - DOUBTED))], loss[labels < 0.5]]).mean()
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -157,7 +166,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
 @torch.no_grad()
 def validate(network: LungLesionNet, slices: Slices, *, device: torch.device) -> dict[str, float]:
     """Dice of lung and lesion, pooled over each patient's slices, mean over patients."""
-    logits = _infer(network, slices.hu, device=device)
+    logits, _ = _infer(network, slices.hu, device=device)
     found = (F.interpolate(logits, size=slices.hu.shape[1:], mode="bilinear") > 0).numpy()
     scores: dict[str, list[float]] = {"lung_dice": [], "lesion_dice": []}
     for group in sorted(set(slices.groups)):
@@ -169,15 +178,16 @@ def validate(network: LungLesionNet, slices: Slices, *, device: torch.device) ->
 
 
 @torch.no_grad()
-def _infer(network: LungLesionNet, hu: NDArray[np.float32], *, device: torch.device) -> Tensor:
-    """(n, 256, 256) HU to (n, 2, s, s) logits."""
+def _infer(network: LungLesionNet, hu: NDArray[np.float32], *, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(n, 256, 256) HU to (n, 2, s, s) logits and (n, c, c) maps of evidence."""
     network.eval()
     found = []
     for start in range(0, len(hu), 32):
         image = torch.from_numpy(scale_hu(hu[start : start + 32]))[:, None]
         image = F.interpolate(image, size=(NETWORK_SIZE_PX, NETWORK_SIZE_PX), mode="bilinear", antialias=True)
-        found.append(network(image.to(device, memory_format=torch.channels_last)).cpu())
-    return torch.cat(found)
+        found.append([part.cpu() for part in network(image.to(device, memory_format=torch.channels_last))])
+    logits, maps = zip(*found, strict=True)
+    return torch.cat(logits), torch.cat(maps)
 
 
 def _load_labelled(data: Path, part: dict[str, Any], network: LungLesionNet, *, device: torch.device) -> LabelledPart:
@@ -185,7 +195,7 @@ def _load_labelled(data: Path, part: dict[str, Any], network: LungLesionNet, *, 
     slices, names = labelled_slices(data / "slices", source=part["source"], split=part["split"])
     wanted = [i for i, name in enumerate(names) if name in (*part["positive"], *part["negative"])]
     hu = slices.hu[wanted]
-    logits = _infer(network, hu, device=device)
+    logits, _ = _infer(network, hu, device=device)
     lungs = F.interpolate((logits.amax(1, keepdim=True) > 0).float(), size=hu.shape[1:])[:, 0]
     return LabelledPart(
         slices=Slices(
@@ -195,6 +205,7 @@ def _load_labelled(data: Path, part: dict[str, Any], network: LungLesionNet, *, 
             groups=[slices.groups[i] for i in wanted],
         ),
         labels=np.array([names[i] in part["positive"] for i in wanted], dtype=np.int64),
+        clean=np.array([names[i] == part.get("clean") for i in wanted]),
         per_epoch=part["per_epoch"],
     )
 
@@ -205,9 +216,12 @@ def _load_judged(data: Path, part: dict[str, Any]) -> tuple[NDArray[np.float32],
     return slices.hu, np.array([name in part["positive"] for name in names], dtype=np.int64)
 
 
-def _label_auc(network: LungLesionNet, hu: NDArray[np.float32], labels: NDArray[np.int64], *, device: torch.device) -> float:
-    """AUC of the lesion's share."""
-    score = lesion_share(_infer(network, hu, device=device)).numpy().astype(np.float64)
+def _label_auc(
+    network: LungLesionNet, hu: NDArray[np.float32], labels: NDArray[np.int64], logistic: Tensor, *, device: torch.device
+) -> float:
+    """AUC of the log odds."""
+    logits, maps = _infer(network, hu, device=device)
+    score = slice_logits(logits, maps, logistic.detach().cpu()).numpy().astype(np.float64)
     return round(auc(score, labels), 4)
 
 

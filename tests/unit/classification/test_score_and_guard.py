@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pneumoscope.classification import categorise, probability, score_study, worst_share
+from pneumoscope.classification import categorise, probability, score_study, worst_stretch
 from pneumoscope.classification.guard import age_years, assess
 from pneumoscope.errors import NotAChest
 from pneumoscope.geometry import intervals_mm
 from pneumoscope.models import load_bundle
-from pneumoscope.records import Category, Masks, Notice, Reading, Volume
+from pneumoscope.records import Category, Masks, Notice, Reading, Scores, Volume
+from pneumoscope.segmentation.evidence import Sums
 from support import tiny_reading
 
 READING = tiny_reading(slices=60, size=64)
@@ -23,7 +24,14 @@ def share_of(reading: Reading, step: int = 1) -> float:
     volume = replace(reading.volume, positions_mm=positions, intervals_mm=intervals_mm(positions))
     masks = (reading.masks.lungs, reading.masks.lesions)
     lung, lesion = (np.count_nonzero(mask[::step], axis=(1, 2)).astype(float) for mask in masks)
-    return worst_share(volume, lung=lung, lesion=lesion)
+    return worst_stretch(volume, lung=lung, lesion=lesion).share
+
+
+def scored(reading: Reading, *, lesion_evidence: float = 0.0, doubts: tuple[Notice, ...] = ()) -> Scores:
+    """The score where each slice's lesions look alike."""
+    lung, lesion = (np.count_nonzero(mask, axis=(1, 2)) / 64 for mask in (reading.masks.lungs, reading.masks.lesions))
+    sums = Sums(lung=lung, lesion=lesion, evidence=lesion * lesion_evidence)
+    return score_study(reading.volume, reading.masks, sums, calibration=CALIBRATION, doubts=doubts)
 
 
 def test_more_slices_are_not_rewarded() -> None:
@@ -32,9 +40,28 @@ def test_more_slices_are_not_rewarded() -> None:
 
 
 def test_probability_grows_with_share_and_stays_between_none_and_all() -> None:
-    values = [probability(share, CALIBRATION) for share in np.linspace(0, 1, 50)]
+    values = [probability(share, 0.0, CALIBRATION) for share in np.linspace(0, 1, 50)]
     assert values == sorted(values)
-    assert 0 < values[0] < CALIBRATION.no_sign_below < CALIBRATION.sign_from < values[-1] < 1
+    assert 0 < values[0] < values[-1] < 1
+
+
+def test_the_look_of_the_lesions_moves_the_score() -> None:
+    against, neutral, for_it = (scored(READING, lesion_evidence=e).probability for e in (-2.0, 0.0, 2.0))
+    assert against < neutral < for_it
+
+
+def test_the_stretch_is_no_higher_than_its_window_and_holds_the_most_involved_slice() -> None:
+    lung = np.full(60, 100.0)
+    lesion = np.zeros(60)
+    lesion[40] = 30.0
+    stretch = worst_stretch(READING.volume, lung=lung, lesion=lesion)
+    assert stretch.overlap_mm.sum() == pytest.approx(min(20.0, READING.volume.intervals_mm.sum()))
+    assert stretch.overlap_mm[40] == pytest.approx(READING.volume.intervals_mm[40])
+
+
+def test_without_lesion_the_whole_scan_is_the_stretch() -> None:
+    stretch = worst_stretch(READING.volume, lung=np.full(60, 100.0), lesion=np.zeros(60))
+    assert (stretch.share, list(stretch.overlap_mm)) == (0.0, list(READING.volume.intervals_mm))
 
 
 def test_categories_begin_at_their_limits() -> None:
@@ -46,7 +73,7 @@ def test_categories_begin_at_their_limits() -> None:
 
 def test_a_doubt_forbids_the_score_and_gives_its_reason() -> None:
     doubt = Notice(code="out-of-distribution", text="Because.")
-    scores = score_study(READING.volume, READING.masks, calibration=CALIBRATION, doubts=(doubt,))
+    scores = scored(READING, doubts=(doubt,))
     assert (scores.probability, scores.category, scores.reason) == (None, Category.CANNOT_SAY, "Because.")
 
 

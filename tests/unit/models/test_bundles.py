@@ -19,7 +19,17 @@ from pneumoscope.models.manifest import Calibration
 from pneumoscope.training.signing import make_key, sign, write_manifest
 
 CALIBRATION = Calibration(
-    intercept=1.0, slope=1.0, slice_intercept=0.5, slice_slope=0.5, floor=0.002, no_sign_below=0.3, sign_from=0.6
+    intercept=1.0,
+    slope=1.0,
+    pattern_slope=0.8,
+    slice_intercept=0.5,
+    slice_slope=0.5,
+    slice_pattern_slope=0.4,
+    floor=0.002,
+    no_sign_below=0.3,
+    sign_from=0.6,
+    slice_no_sign_below=0.35,
+    slice_sign_from=0.5,
 )
 
 
@@ -113,7 +123,7 @@ def test_tampering(tmp_path: Path, keys: Path, harm, code: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "code"),
     [
-        ("format_version", 2, "model-format"),
+        ("format_version", 1, "model-format"),
         ("version", "1.0", "model-version"),
         ("device_uid", "2.25.1", "model-device-uid"),
         ("calibration", {"slope": 1}, "model-malformed"),

@@ -5,7 +5,7 @@ import pytest
 
 from pneumoscope.geometry import AxialView, intervals_mm
 from pneumoscope.records import Category, Masks, Notice, Reading
-from pneumoscope.results.pictures import coronal, key_slice, summary_sheet, thumbnail
+from pneumoscope.results.pictures import coronal, evidence_slice, key_slice, summary_sheet, thumbnail
 from pneumoscope.results.pictures.coronal import GAP_GREY
 from pneumoscope.results.pictures.drawing import HEAT, heat, outline, window
 from support import tiny_reading
@@ -103,6 +103,27 @@ def test_pixels_that_are_not_square_keep_the_bodys_proportions(reading):
     whole, drawn = key_slice(reading, 8, overlay=False), key_slice(flat, 8, overlay=False)
     assert drawn.shape[1] == whole.shape[1]
     assert abs(drawn.shape[0] - whole.shape[0]) < 0.03 * whole.shape[0]  # the box ends on whole pixels
+
+
+def spoken(reading: Reading, evidence: float) -> Reading:
+    """The reading with like evidence everywhere, outside the lungs too."""
+    return replace(reading, evidence=np.full_like(reading.evidence, evidence))
+
+
+def test_evidence_is_coloured_in_the_lesions_alone(reading):
+    changed = (evidence_slice(spoken(reading, 1.0), 8) != evidence_slice(spoken(reading, 0.0), 8)).any(axis=2)
+    overlay = key_slice(reading, 8, overlay=True).astype(int)
+    warm = overlay[..., 0] > overlay[..., 2] + 20
+    assert changed.sum() == pytest.approx(warm.sum(), rel=0.05)
+    assert (changed & warm).sum() == pytest.approx(changed.sum(), rel=0.05)
+
+
+def test_what_speaks_for_is_warm_and_what_speaks_against_is_cold(reading):
+    warm, cold = (evidence_slice(spoken(reading, sign), 8).astype(int) for sign in (1.0, -1.0))
+    where = (warm != cold).any(axis=2)
+    assert where.any()
+    assert (warm[where][:, 0] > warm[where][:, 2]).all()
+    assert (cold[where][:, 0] < cold[where][:, 2]).all()
 
 
 def test_marked_slices_say_that_they_are_not_for_diagnosis(reading):

@@ -1,4 +1,4 @@
 untrusted comment: signature from minisign secret key
-RUS/hZUkViioCp+l5FPHT1EvYPeXdr4RRNLsJXP+Q0rGQJc8LrXy3nQRhzoKnki6pW5A5lCvX9GEki+RzV3RXMxP5N7hd0pWegI=
-trusted comment: timestamp:1795497820	file:bundle.json	prehashed
-tvc3JzMYFmXej95x3bUc4e+xogJjEaylliYzmmMfD1twHYXUcdVYb4OcVgNztt6Z6yOpfxdLmrPLL0dd1NTpCQ==
+RUTERqx0iwklf2npl+1daFISwM4vtu4bWQ0UiUgNJhbMslIIAJNTajoF+v8OHuS8uNgRZPD+UERuOZnDmvgio8fxgPars21yUgU=
+trusted comment: timestamp:1795582369	file:bundle.json	prehashed
+X82QlegSTX6lWRzW87INyj378+lrFX1Lkg8oAKIO40qe23z4YyJ3IPtay89bN9+IrhR/RrrOX+CUH3jnxm7HBA==

@@ -2,6 +2,6 @@
 
 from pneumoscope.results.pictures.coronal import coronal
 from pneumoscope.results.pictures.sheet import summary_sheet, thumbnail
-from pneumoscope.results.pictures.slices import key_slice
+from pneumoscope.results.pictures.slices import evidence_slice, key_slice
 
-__all__ = ["coronal", "key_slice", "summary_sheet", "thumbnail"]
+__all__ = ["coronal", "evidence_slice", "key_slice", "summary_sheet", "thumbnail"]

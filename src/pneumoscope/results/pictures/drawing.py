@@ -14,6 +14,9 @@ LUNG_WINDOW_HU = (-600.0, 1500.0)  # centre, width
 GROUND_GLASS_RGB: Colour = (255, 196, 61)
 CONSOLIDATION_RGB: Colour = (226, 68, 132)
 LUNG_RGB: Colour = (92, 200, 214)
+#: What speaks for the pattern and against it.
+FOR_RGB: Colour = (255, 120, 40)
+AGAINST_RGB: Colour = (70, 130, 255)
 TEXT_RGB: Colour = (238, 238, 238)
 SCALE_BAR_MM = 50.0
 

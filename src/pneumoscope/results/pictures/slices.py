@@ -7,7 +7,9 @@ from PIL import Image, ImageDraw
 from pneumoscope.geometry import AxialView
 from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL, Reading
 from pneumoscope.results.pictures.drawing import (
+    AGAINST_RGB,
     CONSOLIDATION_RGB,
+    FOR_RGB,
     GROUND_GLASS_RGB,
     LUNG_RGB,
     Rgb,
@@ -20,7 +22,10 @@ from pneumoscope.results.pictures.drawing import (
     write,
 )
 from pneumoscope.results.words import NOT_FOR_DIAGNOSIS
+from pneumoscope.segmentation.grid import NETWORK_SIZE_PX, NetworkGrid
 
+#: Log odds that a cell of the network's evidence adds for it to be drawn in full colour.
+STRONG_EVIDENCE = 0.1
 #: Room around the lungs, enough for the chest wall.
 MARGIN_MM = 30.0
 
@@ -42,6 +47,29 @@ def key_slice(reading: Reading, index: int, *, overlay: bool, width_px: int = 56
             tint(picture, lesion, colour, 0.25)
             tint(picture, outline(lesion), colour, 0.9)
     return _lettered(picture, reading, index, mm_px=mm_px, marked=marked)
+
+
+def evidence_slice(reading: Reading, index: int, *, width_px: int = 560) -> Rgb:
+    """(row, column, 3) of one slice, its lesions coloured by what speaks for the pattern and what against it."""
+    masks, (view, (_, columns_mm)) = reading.masks, axial_view(reading)
+    rows, columns = chest_box(reading)
+    grid = NetworkGrid.of(reading.volume)
+    value = grid.to_slice(_spread(reading.evidence[index]), smooth=True)[rows, columns]
+    lungs, lesions = (view.apply(mask[index])[rows, columns] > 0 for mask in (masks.lungs, masks.lesions))
+    picture = np.array(key_slice(reading, index, overlay=False, width_px=width_px))
+    size = (picture.shape[1], picture.shape[0])
+    value = np.asarray(Image.fromarray(np.ascontiguousarray(value)).resize(size, Image.Resampling.BILINEAR))
+    inside = resized(lesions, size)
+    strength = np.where(inside, np.clip(np.abs(value) / STRONG_EVIDENCE, 0, 1) * 0.75, 0)[..., None]
+    colour = np.where(value[..., None] > 0, FOR_RGB, AGAINST_RGB)
+    coloured = (picture * (1 - strength) + colour * strength).astype(np.uint8)
+    tint(coloured, outline(resized(lungs, size)), LUNG_RGB, 0.75)
+    return _lettered(coloured, reading, index, mm_px=lungs.shape[1] * columns_mm / width_px, marked=False)
+
+
+def _spread(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(c, c) on the network's picture."""
+    return np.asarray(Image.fromarray(cells).resize((NETWORK_SIZE_PX, NETWORK_SIZE_PX), Image.Resampling.BILINEAR))
 
 
 def axial_view(reading: Reading) -> tuple[AxialView, tuple[float, float]]:

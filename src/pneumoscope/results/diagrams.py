@@ -118,11 +118,11 @@ def _area(widths: NDArray[np.float64], y: NDArray[np.float64], look: str) -> str
 
 def score_svg(score: float) -> str:
     """A scale from 0 to 1 with a mark at the score."""
-    x = 4 + 192 * score
-    ticks = "".join(f'<path d="M{4 + 48 * k} 16v6" stroke="currentColor" stroke-opacity=".5"/>' for k in range(5))
+    x = 8 + 184 * score  # the mark stays whole at both ends
+    ticks = "".join(f'<path d="M{8 + 46 * k} 16v6" stroke="currentColor" stroke-opacity=".5"/>' for k in range(5))
     return (
         f'<svg viewBox="0 0 200 24" role="img" aria-label="score {score:.2f} on a scale from 0 to 1" class="scale">'
-        '<rect x="4" y="9" width="192" height="6" rx="3" fill="currentColor" fill-opacity=".22"/>'
-        f'<rect x="4" y="9" width="{max(x - 4, 0):.1f}" height="6" rx="3" fill="currentColor" fill-opacity=".7"/>{ticks}'
+        '<rect x="8" y="9" width="184" height="6" rx="3" fill="currentColor" fill-opacity=".22"/>'
+        f'<rect x="8" y="9" width="{x - 8:.1f}" height="6" rx="3" fill="currentColor" fill-opacity=".7"/>{ticks}'
         f'<circle cx="{x:.1f}" cy="12" r="7" fill="currentColor"/></svg>'
     )

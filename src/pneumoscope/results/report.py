@@ -17,7 +17,7 @@ from pneumoscope.results.diagrams import score_svg, strip_svg, zone_diagram_svg
 from pneumoscope.results.pictures import coronal, evidence_slice, key_slice
 from pneumoscope.results.pictures.coronal import band_px
 from pneumoscope.results.pictures.drawing import Rgb
-from pneumoscope.results.words import LIMITS, NOT_FOR_DIAGNOSIS, REGION_WORDS, headline, meaning, parse_date, percent
+from pneumoscope.results.words import LIMITS, NOT_FOR_DIAGNOSIS, REGION_WORDS, certainty, headline, meaning, parse_date, percent
 
 JPEG_QUALITY = 88
 SLICE_WIDTH_PX, CORONAL_WIDTH_PX = 640, 640
@@ -123,7 +123,7 @@ def _finding(reading: Reading) -> dict[str, Any]:
         "meaning": meaning(scores.category),
         "limits": LIMITS,
         "reason": scores.reason,
-        "score": None if scores.probability is None else f"{scores.probability:.2f}",
+        "score": None if scores.probability is None else certainty(scores.probability),
         "score_svg": None if scores.probability is None else Markup(score_svg(scores.probability)),  # noqa: S704
         "share": percent(lungs.share),
         "lesion": f"{lungs.lesion_ml:.0f} ± {lungs.lesion_uncertainty_ml:.0f} ml",

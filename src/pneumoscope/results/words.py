@@ -27,6 +27,11 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %" if share < 0.0995 else f"{share * 100:.0f} %"
 
 
+def certainty(score: float) -> str:
+    """A score in words; none is shown as certain, however it rounds."""
+    return "under 0.01" if score < 0.01 else "over 0.99" if score > 0.99 else f"{score:.2f}"
+
+
 def headline(reading: Reading) -> str:
     """The finding in one sentence."""
     lungs = reading.finding(Region.LUNGS)

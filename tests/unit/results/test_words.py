@@ -4,7 +4,7 @@ from datetime import date
 import pytest
 
 from pneumoscope.records import Category, Region
-from pneumoscope.results.words import headline, meaning, parse_date, percent
+from pneumoscope.results.words import certainty, headline, meaning, parse_date, percent
 from support import tiny_reading
 
 
@@ -56,3 +56,11 @@ def test_cannot_say_gives_the_reason_and_no_share():
 @pytest.mark.parametrize("category", Category)
 def test_every_category_has_a_meaning(category):
     assert meaning(category).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [(0.0, "under 0.01"), (0.0096, "under 0.01"), (0.01, "0.01"), (0.5, "0.50"), (0.99, "0.99"), (0.9969, "over 0.99")],
+)
+def test_no_score_is_shown_as_certain(score, words):
+    assert certainty(score) == words

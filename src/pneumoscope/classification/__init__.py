@@ -1,7 +1,7 @@
 """Volume and masks to a score for the study, or the reason why there is none."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ from pneumoscope.segmentation.evidence import Sums, pattern
 
 #: The score looks at the most involved stretch of lung of this height: what a reader would pick as the worst picture.
 WINDOW_MM = 20.0
+
+Value = TypeVar("Value", float, NDArray[np.float64])
 
 
 def score_study(volume: Volume, masks: Masks, sums: Sums, *, calibration: Calibration, doubts: tuple[Notice, ...]) -> Scores:
@@ -68,7 +70,13 @@ def probability(share: float, pattern: float, calibration: Calibration) -> float
     ``share``: of the lung that is lesion, 0 to 1. ``pattern``: log odds of what it looks like.
     """
     extent = calibration.slope * math.log10(share + calibration.floor)
-    return _logistic(calibration.intercept + extent + calibration.pattern_slope * pattern)
+    value = _logistic(calibration.intercept + extent + calibration.pattern_slope * pattern)
+    return drawn_in(value, calibration.surest)
+
+
+def drawn_in(value: Value, surest: float) -> Value:
+    """A probability, 0 to 1, drawn in to lie between 1 - ``surest`` and ``surest``."""
+    return 1 - surest + (2 * surest - 1) * value
 
 
 def slice_probability(share: float, pattern: float, calibration: Calibration) -> float:

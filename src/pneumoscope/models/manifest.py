@@ -11,7 +11,7 @@ from pneumoscope.errors import OperatorNeeded
 
 MANIFEST_NAME = "bundle.json"
 SIGNATURE_NAME = "bundle.sig"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 #: Far above any bundle of ours; what claims more is not read into memory.
 MAX_BUNDLE_BYTES = 2 * 2**30
 
@@ -33,12 +33,14 @@ class Calibration:
 
     1 / (1 + exp(-(intercept + slope * log10(share + floor) + pattern_slope * pattern))). A study, judged by its most involved
     stretch, and a single slice have each their own numbers: a clean slice says less than a clean study. So have the limits:
-    below ``no_sign_below`` the category is "no sign", from ``sign_from`` on it is "sign".
+    below ``no_sign_below`` the category is "no sign", from ``sign_from`` on it is "sign". A study's probability is then drawn
+    in to lie between 1 - ``surest`` and ``surest``: no surer than the few cases allow that it was fitted on.
     """
 
     intercept: float
     slope: float
     pattern_slope: float
+    surest: float
     slice_intercept: float
     slice_slope: float
     slice_pattern_slope: float
@@ -134,6 +136,8 @@ def _calibration(given: dict[str, Any]) -> Calibration:
     calibration = Calibration(**number)
     if not calibration.floor > 0:
         raise _malformed("floor", calibration.floor, "a share above 0")
+    if not 0.5 < calibration.surest <= 1:
+        raise _malformed("surest", calibration.surest, "a probability above 0.5, to 1")
     for low, high in (
         (calibration.no_sign_below, calibration.sign_from),
         (calibration.slice_no_sign_below, calibration.slice_sign_from),

@@ -98,9 +98,12 @@ def ablate(  # noqa: PLR0913, PLR0917 - each is an option of the verb
     also_test: Annotated[bool, typer.Option(help="Also the test split; only for what was chosen already.")] = False,
 ) -> None:
     """Measure another training run for the card's table, and keep the figures in the bundle's folder."""
+    from pneumoscope.models import Calibration
+    from pneumoscope.models.manifest import MANIFEST_NAME
     from pneumoscope.training.ablations import FILE_NAME, add_run, measure_run
 
-    for facts in measure_run(checkpoint, name=name, learnt=learnt, seed=seed, data=data, also_test=also_test):
+    shipped = Calibration(**json.loads((to / MANIFEST_NAME).read_text())["calibration"])
+    for facts in measure_run(checkpoint, name=name, learnt=learnt, seed=seed, data=data, also_test=also_test, shipped=shipped):
         add_run(facts, to / FILE_NAME)
         print(facts["name"], json.dumps({key: value["value"] for key, value in facts["auc"].items()}))
 

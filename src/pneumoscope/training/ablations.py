@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pneumoscope.evaluation.metrics import Sample, discrimination
+from pneumoscope.models import Calibration
 from pneumoscope.segmentation import LungLesionNetwork
 from pneumoscope.training.calibrate import SOURCES, Measured, measure_slices
 from pneumoscope.training.evidence import mask_facts
@@ -18,11 +19,13 @@ FILE_NAME = "ablations.json"
 Facts = dict[str, Any]
 
 
-def measure_run(checkpoint: Path, *, name: str, learnt: str, seed: int, data: Path, also_test: bool) -> list[Facts]:
+def measure_run(  # noqa: PLR0913 - each says something else about one run
+    checkpoint: Path, *, name: str, learnt: str, seed: int, data: Path, also_test: bool, shipped: Calibration
+) -> list[Facts]:
     """Slice AUCs and Dice of one checkpoint. ``learnt``: sources whose slices or labels it learned from beside the masks.
 
-    The score is the log odds as they were in training; where labels were learnt from there is a second set of facts, of the
-    share of lesion alone.
+    The score is the log odds as they were in training; where labels were learnt from there are two more sets of facts: of the
+    pattern weighed against the share as ``shipped`` weighs it for a slice, and of the share of lesion alone.
     """
     network = LungLesionNetwork(onnx_bytes(checkpoint))
     state = torch.load(checkpoint, map_location="cpu")
@@ -46,7 +49,12 @@ def measure_run(checkpoint: Path, *, name: str, learnt: str, seed: int, data: Pa
 
     if not state.get("labelled", False):
         return [facts(name, pattern_weight=0.0)]
-    return [facts(name, pattern_weight=1.0), facts(f"{name}: by the share alone", pattern_weight=0.0)]
+    weight = state["logistic"].tolist()[1] * shipped.slice_pattern_slope / shipped.slice_slope
+    return [
+        facts(name, pattern_weight=1.0),
+        facts(f"{name}: weighed as shipped", pattern_weight=weight),
+        facts(f"{name}: by the share alone", pattern_weight=0.0),
+    ]
 
 
 def _auc(parts: list[Measured], coefficients: NDArray[np.float64]) -> Facts | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoscope.classification import drawn_in
 from pneumoscope.models import Calibration
 from pneumoscope.segmentation.evidence import Sums, pattern
 from pneumoscope.segmentation.network import BATCH, Found, LungLesionNetwork
@@ -84,12 +85,14 @@ def fit_calibration(parts: Mapping[str, Measured]) -> Calibration:
     studies = [stretches(part) for name, part in parts.items() if name in ORDERED_SOURCES]
     weight = _pattern_weight([*slices, *studies])
     study, single = _coefficients(studies, weight), _coefficients(slices, weight)
-    limits = _limits(studies, study, sensitivity=STUDY_SENSITIVITY, specificity=STUDY_SPECIFICITY)
-    slice_limits = _limits(slices, single, sensitivity=SLICE_SENSITIVITY, specificity=None)
+    surest = _surest(studies)
+    limits = _limits(studies, study, surest=surest, sensitivity=STUDY_SENSITIVITY, specificity=STUDY_SPECIFICITY)
+    slice_limits = _limits(slices, single, surest=1.0, sensitivity=SLICE_SENSITIVITY, specificity=None)
     return Calibration(
         intercept=round(float(study[0]), 4),
         slope=round(float(study[1]), 4),
         pattern_slope=round(float(study[2]), 4),
+        surest=surest,
         slice_intercept=round(float(single[0]), 4),
         slice_slope=round(float(single[1]), 4),
         slice_pattern_slope=round(float(single[2]), 4),
@@ -101,8 +104,19 @@ def fit_calibration(parts: Mapping[str, Measured]) -> Calibration:
     )
 
 
+def _surest(parts: list[Measured]) -> float:
+    """(n + 1) / (n + 2), the rule of succession, n being the groups of the scarcer label, all of them on its side."""
+    groups = [len({name for part in parts for name in part.group[part.label == label]}) for label in (0, 1)]
+    return round((min(groups) + 1) / (min(groups) + 2), 3)
+
+
 def _limits(
-    parts: list[Measured], coefficients: NDArray[np.float64], *, sensitivity: float, specificity: float | None
+    parts: list[Measured],
+    coefficients: NDArray[np.float64],
+    *,
+    surest: float,
+    sensitivity: float,
+    specificity: float | None,
 ) -> tuple[float, float]:
     """Where "no sign" ends, ``sensitivity`` of the positives lying above, and where "sign" begins.
 
@@ -110,7 +124,7 @@ def _limits(
     """
     label = np.concatenate([part.label for part in parts])
     weight = np.concatenate([_weights(part) for part in parts])
-    score = 1 / (1 + np.exp(-np.concatenate([part.features for part in parts]) @ coefficients))
+    score = drawn_in(1 / (1 + np.exp(-np.concatenate([part.features for part in parts]) @ coefficients)), surest)
     order = np.argsort(score)
     missed = np.cumsum((weight * label)[order]) / (weight * label).sum()
     cleared = np.cumsum((weight * (1 - label))[order]) / (weight * (1 - label)).sum()

@@ -51,7 +51,8 @@ No image of these is in this repository. Labels of slices taught the pattern and
 
 ## Calibration
 
-Study: 1 / (1 + exp(-({intercept} + {slope} log10(share + {floor}) + {pattern_slope} pattern))).
+Study: 1 / (1 + exp(-({intercept} + {slope} log10(share + {floor}) + {pattern_slope} pattern))), drawn in to lie between
+1 - {surest} and {surest}, since so few independent blocks can vouch for no more.
 Slice: 1 / (1 + exp(-({slice_intercept} + {slice_slope} log10(share + {floor}) + {slice_pattern_slope} pattern))).
 A hospital that installs this is not among those that it learned from. So the numbers are fitted on what two other networks of the same
 recipe say, each about the source that it never saw: `sars` and `ucsd`, training and validation groups, both sources and both labels

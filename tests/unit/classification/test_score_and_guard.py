@@ -39,8 +39,10 @@ def test_more_slices_are_not_rewarded() -> None:
     assert share_of(READING, 3) == pytest.approx(share_of(READING), rel=0.15)
 
 
-def test_probability_grows_with_share_and_stays_between_none_and_all() -> None:
-    values = [probability(share, 0.0, CALIBRATION) for share in np.linspace(0, 1, 50)]
+def test_probability_grows_with_share_and_is_never_surer_than_its_few_cases_allow() -> None:
+    values = [probability(share, pattern, CALIBRATION) for pattern in (-9.0, 0.0, 9.0) for share in np.linspace(0, 1, 50)]
+    assert 0 < 1 - CALIBRATION.surest <= min(values) < max(values) <= CALIBRATION.surest < 1
+    values = values[50:100]
     assert values == sorted(values)
     assert 0 < values[0] < values[-1] < 1
 

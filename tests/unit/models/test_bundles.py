@@ -22,6 +22,7 @@ CALIBRATION = Calibration(
     intercept=1.0,
     slope=1.0,
     pattern_slope=0.8,
+    surest=0.9,
     slice_intercept=0.5,
     slice_slope=0.5,
     slice_pattern_slope=0.4,

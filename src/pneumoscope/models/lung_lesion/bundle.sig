@@ -1,4 +1,4 @@
 untrusted comment: signature from minisign secret key
-RUTERqx0iwklf2npl+1daFISwM4vtu4bWQ0UiUgNJhbMslIIAJNTajoF+v8OHuS8uNgRZPD+UERuOZnDmvgio8fxgPars21yUgU=
-trusted comment: timestamp:1795582369	file:bundle.json	prehashed
-X82QlegSTX6lWRzW87INyj378+lrFX1Lkg8oAKIO40qe23z4YyJ3IPtay89bN9+IrhR/RrrOX+CUH3jnxm7HBA==
+RUTERqx0iwklf+qa5BBT/gVlNADex7NyXqg6IOpOrHpQVVdH3htVrvYVDDXDSYKfZ4DY9Y8Y5kyi5rJtl+mQBa/8qJX3fr466wY=
+trusted comment: timestamp:1795586665	file:bundle.json	prehashed
+BbjnbKUW65wXSOUKAWakDdPHYBGV6h4hvxwc9y/rr5vWlEoMIC0KOwjQqj7dh6nJerMwOCFvBMjNEwmkYSVaAw==

@@ -8,6 +8,7 @@ PneumoscopeError
 │   ├── NoEligibleSeries     images, but no series that may be read; ``reasons`` says why for each
 │   ├── UnreadableVolume     the chosen series cannot be made into a volume
 │   └── NotAChest            a volume of something else than a chest
+├── RetryLater           it may work later as it is: a peer that is away or busy     exit status 5
 ├── OperatorNeeded       the machine needs a person: full disk, missing model, no right to write   exit status 4
 └── Interrupted          a person stopped it                                        exit status 130
 
@@ -77,6 +78,13 @@ class NotAChest(Rejected):
     """The study is no chest CT."""
 
     default_code = "not-a-chest-ct"
+
+
+class RetryLater(PneumoscopeError):
+    """The same thing may work later, without anyone's act."""
+
+    exit_status = 5
+    default_code = "retry-later"
 
 
 class OperatorNeeded(PneumoscopeError):

@@ -1,0 +1,298 @@
+"""Settings: one typed table, from a TOML file and the environment, read once by each process.
+
+``PNEUMOSCOPE_DICOM__PORT=104`` in the environment goes before ``port`` under ``[dicom]`` in the file. Every field's description
+is its documentation, and a test proves that each is in docs/reference/settings.md.
+"""
+
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pneumoscope.errors import OperatorNeeded
+
+FILE_VARIABLE = "PNEUMOSCOPE_CONFIG"
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Node(_Section):
+    """The installation as a whole."""
+
+    folder: Path = Field(Path("node"), description="Folder for everything the node keeps: database, objects, results, spool.")
+    database_url: str = Field("", description="PostgreSQL by `postgresql+psycopg://...`; empty: SQLite in `folder`.")
+    model: str = Field("", description="Installed model, or its folder; empty: that shipped.")
+    workers: int = Field(1, ge=0, le=64, description="Worker processes that `serve` starts on this machine.")
+
+
+class Tls(_Section):
+    """TLS by PS3.15 B.12: version 1.2 at least, both sides with a certificate."""
+
+    certificate: Path | None = Field(None, description="Our certificate, PEM; empty: no TLS.")
+    key: Path | None = Field(None, description="Its private key, PEM.")
+    authorities: Path | None = Field(None, description="Certificates that may sign those of peers, PEM.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Tls":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together")
+        return self
+
+
+class Sender(_Section):
+    """Who may send to us by DICOM."""
+
+    ae_title: str = Field("*", description="Calling AE title, or `*` for any.")
+    addresses: tuple[str, ...] = Field(("127.0.0.0/8", "::1/128"), description="Networks that it may come from.")
+    port: Port | None = Field(None, description="Where it listens for answers to storage commitments; empty: none are sent.")
+    host: str = Field("", description="Its host for such answers; empty: the address that it called from.")
+    priority: Literal["emergency", "inpatient", "routine", "backfill"] = Field(
+        "routine", description="Urgency of what it sends, where no rule says otherwise."
+    )
+
+    @field_validator("addresses")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+
+class Dicom(_Section):
+    """The DICOM listener."""
+
+    ae_title: AeTitle = Field("PNEUMOSCOPE", description="Our AE title; calls for another are refused.")
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - senders are listed by address
+    port: Port = Field(11112, description="Port to listen on.")
+    receivers: int = Field(1, ge=1, le=16, description="Receiver processes that share the port.")
+    senders: tuple[Sender, ...] = Field((Sender(),), description="Who may send; all others are refused.")
+    tls: Tls = Field(Tls(), description="Where a certificate is set, only TLS is spoken.")
+    max_associations: int = Field(20, ge=1, le=500, description="Associations at once, per receiver process.")
+    max_pdu_bytes: int = Field(131_072, ge=4096, le=1_048_576, description="Largest PDU that we take.")
+    max_object_mb: int = Field(1024, ge=1, description="Largest object that is taken, in MB.")
+    max_study_mb: int = Field(8192, ge=1, description="Largest study that is taken, in MB.")
+    idle_timeout_s: Seconds = Field(60, description="A silent association is ended after this time.")
+
+
+class PriorityRule(_Section):
+    """Urgency by what an image says of itself."""
+
+    keyword: str = Field(description="DICOM keyword, such as `InstitutionalDepartmentName`.")
+    pattern: str = Field(description="Regular expression that is searched for in its value, whatever the case.")
+    priority: Literal["emergency", "inpatient", "routine", "backfill"] = Field(description="Then this.")
+
+
+class Arrival(_Section):
+    """When a study is complete."""
+
+    settle_s: Seconds = Field(0.5, description="Wait after the sender's association closed, where the series is complete.")
+    quiet_s: Seconds = Field(20, description="Wait after the last image, where nothing else tells that a study is complete.")
+    expectation_wait_s: Seconds = Field(
+        120, description="Longest wait for images that are known to be missing, by MPPS, IAN or the PACS."
+    )
+    ask: str = Field("", description="Name of a PACS under `pacs` that is asked how many images a study has.")
+    priorities: tuple[PriorityRule, ...] = Field((), description="Rules of urgency; the most urgent that fits counts.")
+
+
+class Pacs(_Section):
+    """A PACS that can be asked and fetched from."""
+
+    name: str = Field(description="Our name for it.")
+    ae_title: AeTitle | None = Field(None, description="Its AE title, for C-FIND and C-MOVE.")
+    host: str = Field("", description="Its host, for C-FIND and C-MOVE.")
+    port: Port | None = Field(None, description="Its port, for C-FIND and C-MOVE.")
+    url: str = Field("", description="Its DICOMweb root, for QIDO-RS and WADO-RS, used instead where set.")
+    token: str = Field("", description="Bearer token for its DICOMweb.", repr=False)
+    tls: Tls = Field(Tls(), description="TLS towards it.")
+
+
+class _Destination(_Section):
+    name: str = Field(description="Our name for it.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+    tls: Tls = Field(Tls(), description="Our certificate, and whom to trust.")
+    timeout_s: Seconds = Field(30, description="Longest wait for each answer.")
+
+
+class DicomDestination(_Destination):
+    """Results by C-STORE."""
+
+    kind: Literal["dicom"]
+    ae_title: AeTitle = Field(description="Its AE title.")
+    host: str = Field(description="Its host.")
+    port: Port = Field(description="Its port.")
+    commitment: bool = Field(True, description="Ask for storage commitment, and send again what is not vouched for.")
+    encrypted: bool = Field(False, description="Speak TLS.")
+
+
+class StowDestination(_Destination):
+    """Results by STOW-RS."""
+
+    kind: Literal["stow"]
+    url: str = Field(description="DICOMweb root, to which `/studies` is added.")
+    token: str = Field("", description="Bearer token.", repr=False)
+    user: str = Field("", description="User, for basic authentication.")
+    password: str = Field("", description="Its password.", repr=False)
+
+
+class FhirDestination(_Destination):
+    """Results to a FHIR R4 server, as a transaction."""
+
+    kind: Literal["fhir"]
+    url: str = Field(description="Base URL.")
+    token: str = Field("", description="Bearer token.", repr=False)
+    user: str = Field("", description="User, for basic authentication.")
+    password: str = Field("", description="Its password.", repr=False)
+
+
+class Hl7Destination(_Destination):
+    """Results as HL7 v2 ORU^R01 over MLLP."""
+
+    kind: Literal["hl7"]
+    host: str = Field(description="Its host.")
+    port: Port = Field(description="Its port.")
+    receiving_application: str = Field("", description="MSH-5.")
+    receiving_facility: str = Field("", description="MSH-6.")
+    encrypted: bool = Field(False, description="Speak TLS.")
+
+
+class FolderDestination(_Destination):
+    """Results into a folder, one folder within it for each reading."""
+
+    kind: Literal["folder"]
+    path: Path = Field(description="The folder.")
+
+
+AnyDestination = Annotated[
+    DicomDestination | StowDestination | FhirDestination | Hl7Destination | FolderDestination, Field(discriminator="kind")
+]
+
+
+class Http(_Section):
+    """The web listener: DICOMweb, upload, metrics, the list of studies."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; beyond this machine only with `tokens`.")
+    port: Port = Field(8042, description="Port to listen on.")
+    certificate: Path | None = Field(None, description="Certificate, PEM; empty: no TLS.")
+    key: Path | None = Field(None, description="Its private key, PEM.")
+    tokens: tuple[str, ...] = Field((), description="Bearer tokens that let in; empty: everyone on this machine.", repr=False)
+    max_upload_mb: int = Field(8192, ge=1, description="Largest request body, in MB.")
+
+
+class Disk(_Section):
+    """What is kept, and when receiving stops."""
+
+    watermark: Share = Field(0.05, description="Where less of the disk is free, objects are refused with 0xA700.")
+    keep_days: float = Field(
+        30, gt=0, description="Studies older than this are removed, unless something is not delivered yet."
+    )
+    max_share: Share = Field(0.8, description="Where more of the disk is used, the oldest delivered studies are removed.")
+
+
+class Watched(_Section):
+    """A folder that is looked at for studies."""
+
+    folder: Path | None = Field(None, description="Folder whose files, zips and subfolders are taken in; empty: none.")
+    every_s: Seconds = Field(2, description="How often it is looked at.")
+
+
+class Logs(_Section):
+    """What is written to standard error, and where traces go."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
+    form: Literal["lines", "json"] = Field("lines", description="For people or for machines.")
+    traces_url: str = Field("", description="OpenTelemetry collector (OTLP over HTTP); empty: no traces.")
+    syslog: str = Field("", description="HOST:PORT of a syslog server that gets the audit trail too, over UDP.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="PNEUMOSCOPE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    node: Node = Node()
+    dicom: Dicom = Dicom()
+    arrival: Arrival = Arrival()
+    pacs: tuple[Pacs, ...] = ()
+    destinations: tuple[AnyDestination, ...] = ()
+    http: Http = Http()
+    disk: Disk = Disk()
+    watched: Watched = Watched()
+    logs: Logs = Logs()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file, which comes as arguments."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Settings":
+        names = [destination.name for destination in self.destinations]
+        if doubled := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two destinations have one name: {', '.join(sorted(doubled))}")
+        if self.arrival.ask and self.arrival.ask not in {pacs.name for pacs in self.pacs}:
+            raise ValueError(f"arrival.ask names {self.arrival.ask}, which is not under pacs")
+        local = self.http.host in ("localhost", "") or ipaddress.ip_address(self.http.host).is_loopback
+        if not local and not self.http.tokens:
+            raise ValueError("http.host is open to the network; then http.tokens must hold a token")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy's URL of the node's database."""
+        return self.node.database_url or f"sqlite:///{self.node.folder.absolute() / 'node.sqlite'}"
+
+    @property
+    def workflow_url(self) -> str:
+        """URL of the database of the durable workflows: the same server, or a second file."""
+        url = self.node.database_url.replace("postgresql+psycopg://", "postgresql://")
+        return url or f"sqlite:///{self.node.folder.absolute() / 'workflows.sqlite'}"
+
+    @property
+    def objects(self) -> Path:
+        """The file store."""
+        return self.node.folder.absolute() / "objects"
+
+    @property
+    def spool(self) -> Path:
+        """Where received objects lie until they are filed."""
+        return self.node.folder.absolute() / "spool"
+
+
+def load_settings(file: Path | None = None, **given: Any) -> Settings:  # noqa: ANN401 - checked by pydantic
+    """Settings of this process. ``file``: TOML; by default that named by ``PNEUMOSCOPE_CONFIG``, or none.
+
+    Raises OperatorNeeded, which names each wrong setting, what was found and what is allowed, but no value of a secret.
+    """
+    path = file or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+        return Settings(**{**content, **given})
+    except ValidationError as fault:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in fault.errors(include_input=False)
+        )
+        raise OperatorNeeded(f"The settings cannot be used: {wrong}.", code="settings-wrong") from None
+    except (OSError, tomllib.TOMLDecodeError) as fault:
+        raise OperatorNeeded(f"The settings file cannot be read: {fault}.", code="settings-unreadable") from fault

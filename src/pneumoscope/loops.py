@@ -1,0 +1,32 @@
+"""Threads that do something again and again, and outlive a database that is away."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from pneumoscope.errors import PneumoscopeError
+
+log = structlog.get_logger()
+
+
+def every(seconds: float, work: Callable[[], None], *, stop: threading.Event, name: str) -> threading.Thread:
+    """Call ``work`` until ``stop`` is set, with ``seconds`` between two calls; what it raises is logged by its kind."""
+
+    def loop() -> None:
+        failed = False
+        while not stop.wait(seconds):
+            try:
+                work()
+                failed = False
+            except (SQLAlchemyError, PneumoscopeError, OSError) as fault:
+                if not failed:  # once, not with every turn
+                    log.error("A loop failed and goes on", loop=name, fault=type(fault).__name__)
+                failed = True
+            except Exception:  # a bug here must not stop the loop for ever, unseen
+                log.error("A loop met a fault of ours and goes on", loop=name, exc_info=True)
+
+    thread = threading.Thread(target=loop, name=name, daemon=True)
+    thread.start()
+    return thread

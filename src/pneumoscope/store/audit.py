@@ -1,0 +1,48 @@
+"""Who did what, when, from where; only ever added to."""
+
+import sqlalchemy as sa
+
+from pneumoscope.store import now
+from pneumoscope.store.schema import audit, mark
+
+
+def record(  # noqa: PLR0913 - each is a column
+    db: sa.Connection,
+    *,
+    action: str,
+    outcome: str = "success",
+    actor: str = "",
+    address: str = "",
+    StudyInstanceUID: str = "",
+    detail: str = "",
+) -> None:
+    """Add an entry. ``detail`` is a sentence without patient data; ``outcome``: success, refused or failed."""
+    db.execute(
+        audit.insert().values(
+            at=now(),
+            actor=actor,
+            address=address,
+            action=action,
+            outcome=outcome,
+            StudyInstanceUID=StudyInstanceUID,
+            detail=detail,
+        )
+    )
+
+
+def forward(db: sa.Connection, name: str, *, limit: int = 200) -> list[sa.RowMapping]:
+    """Entries that the reader ``name`` has not had yet; they count as had when the transaction is committed."""
+    query = sa.select(mark.c.value).where(mark.c.name == name).with_for_update()
+    value = db.execute(query).scalar()
+    if value is None:
+        db.execute(mark.insert().values(name=name, value=0))
+    found = entries(db, after_id=value or 0, limit=limit)
+    if found:
+        db.execute(mark.update().where(mark.c.name == name).values(value=found[-1]["id"]))
+    return found
+
+
+def entries(db: sa.Connection, *, after_id: int = 0, limit: int = 1000) -> list[sa.RowMapping]:
+    """Entries in the order they were made."""
+    query = sa.select(audit).where(audit.c.id > after_id).order_by(audit.c.id).limit(limit)
+    return list(db.execute(query).mappings())

@@ -1,0 +1,10 @@
+"""Run by Alembic within a connection that ``database.py`` hands over."""
+
+from alembic import context
+
+from pneumoscope.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True, transactional_ddl=False
+)
+context.run_migrations()

@@ -1,0 +1,134 @@
+"""Readings: from waiting to read, refused or failed; their results; what later versions do to earlier ones."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from pneumoscope.store import now
+from pneumoscope.store.schema import ReadingState, StudyState, parcel, reading, study
+
+_STUDY_STATE = {
+    ReadingState.WAITING: StudyState.WAITING,
+    ReadingState.RUNNING: StudyState.READING,
+    ReadingState.READ: StudyState.READ,
+    ReadingState.REFUSED: StudyState.REFUSED,
+    ReadingState.FAILED: StudyState.FAILED,
+}
+_OPEN = (ReadingState.WAITING, ReadingState.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What the list of studies shows of a reading."""
+
+    probability: float | None
+    category: str
+    headline: str
+    involved_share: float
+    model: str
+    device_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredParcel:
+    """A result that lies in the file store; ``SOPInstanceUID`` is empty where it is no DICOM object."""
+
+    name: str
+    media_type: str
+    key: str
+    size_bytes: int
+    SOPInstanceUID: str = ""
+
+
+def get(db: sa.Connection, reading_id: str) -> sa.RowMapping:
+    """The row of a reading. Raises NoResultFound."""
+    return db.execute(sa.select(reading).where(reading.c.id == reading_id)).mappings().one()
+
+
+def versions(db: sa.Connection, StudyInstanceUID: str) -> list[sa.RowMapping]:
+    """Readings of a study, the latest first."""
+    query = sa.select(reading).where(reading.c.StudyInstanceUID == StudyInstanceUID).order_by(reading.c.version.desc())
+    return list(db.execute(query).mappings())
+
+
+def to_enqueue(db: sa.Connection) -> list[sa.RowMapping]:
+    """Readings that are due and not in the queue, urgent ones first."""
+    query = sa.select(reading).where(
+        reading.c.state == ReadingState.WAITING, reading.c.workflow_id.is_(None), reading.c.due_at <= now()
+    )
+    return list(db.execute(query.order_by(reading.c.priority, reading.c.created_at)).mappings())
+
+
+def enqueued(db: sa.Connection, reading_id: str, workflow_id: str) -> None:
+    """The workflow that carries it out is in the queue."""
+    db.execute(reading.update().where(reading.c.id == reading_id).values(workflow_id=workflow_id))
+
+
+def urgent_waiting(db: sa.Connection, *, than: int) -> bool:
+    """Whether a reading more urgent ``than`` this priority waits."""
+    query = sa.select(reading.c.id).where(reading.c.state == ReadingState.WAITING, reading.c.priority < than)
+    return db.execute(query.limit(1)).first() is not None
+
+
+def start(db: sa.Connection, reading_id: str, *, process_id: str) -> int:
+    """A process begins, or takes over, a reading; returns which attempt this is, 0 where the reading is over."""
+    begun = _move(
+        db, reading_id, ReadingState.RUNNING, process_id=process_id, started_at=now(), attempts=reading.c.attempts + 1
+    )
+    return int(get(db, reading_id)["attempts"]) if begun else 0
+
+
+def put_back(db: sa.Connection, reading_id: str, *, after: timedelta, code: str, message: str, counts: bool) -> None:
+    """The reading waits again, and the reason stands beside; ``counts``: whether this was an attempt."""
+    attempts = reading.c.attempts if counts else reading.c.attempts - 1
+    _move(
+        db,
+        reading_id,
+        ReadingState.WAITING,
+        workflow_id=None,
+        due_at=now() + after,
+        attempts=attempts,
+        code=code,
+        message=message,
+    )
+
+
+def finish(db: sa.Connection, reading_id: str, *, summary: Summary, parcels: Iterable[StoredParcel]) -> bool:
+    """The reading is done and its results are stored; False where another process had finished it before."""
+    if not _move(db, reading_id, ReadingState.READ, finished_at=now(), code="", message="", **vars(summary)):
+        return False
+    for item in parcels:
+        db.execute(parcel.insert().values(reading_id=reading_id, **vars(item)))
+    return True
+
+
+def close(db: sa.Connection, reading_id: str, *, state: ReadingState, code: str, message: str) -> bool:
+    """The reading ends without results: refused for ever, or failed until an operator acts."""
+    return _move(db, reading_id, state, finished_at=now(), code=code, message=message)
+
+
+def _move(db: sa.Connection, reading_id: str, state: ReadingState, **values: object) -> bool:
+    done = db.execute(
+        reading.update().where(reading.c.id == reading_id, reading.c.state.in_(_OPEN)).values(state=state, **values)
+    )
+    if done.rowcount != 1:
+        return False
+    row = get(db, reading_id)
+    later = sa.exists().where(reading.c.StudyInstanceUID == row["StudyInstanceUID"], reading.c.version > row["version"])
+    db.execute(  # a study shows what became of its latest version
+        study.update()
+        .where(study.c.StudyInstanceUID == row["StudyInstanceUID"], ~later)
+        .values(state=_STUDY_STATE[state], code=row["code"], message=row["message"])
+    )
+    return True
+
+
+def parcels(db: sa.Connection, reading_id: str) -> list[StoredParcel]:
+    """Results of a reading, by name."""
+    query = sa.select(parcel).where(parcel.c.reading_id == reading_id).order_by(parcel.c.name)
+    return [
+        StoredParcel(**{key: value for key, value in row.items() if key != "reading_id"})
+        for row in db.execute(query).mappings()
+    ]

@@ -1,0 +1,334 @@
+"""The tables. What each holds, who writes it, and which states a row goes through; queries are in the modules beside.
+
+An element of a DICOM object keeps its keyword as the column's name. Moments are UTC. States are words, listed here once.
+"""
+
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
+
+
+class StudyState(StrEnum):
+    """Where a study stands, for people; the state of its latest reading once there is one."""
+
+    ARRIVING = "arriving"
+    WAITING = "waiting"
+    READING = "reading"
+    READ = "read"
+    REFUSED = "refused"  # can never be read as it is; the reason stands beside
+    FAILED = "failed"  # an operator is needed
+
+
+class ReadingState(StrEnum):
+    """Life of one reading; a later version supersedes it without changing its state."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    READ = "read"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class DeliveryState(StrEnum):
+    """Life of one parcel post: results of one reading to one destination."""
+
+    WAITING = "waiting"  # until ``due_at``
+    SENDING = "sending"  # claimed by a process
+    PENDING = "pending"  # stored there; storage commitment asked, not yet answered
+    DELIVERED = "delivered"
+    CONFIRMED = "confirmed"  # the destination vouches for it
+    STOPPED = "stopped"  # an operator is needed; can be resent
+    CANCELLED = "cancelled"
+
+
+class CommitmentState(StrEnum):
+    """Life of a storage commitment that a sender asked of us."""
+
+    WAITING = "waiting"
+    ANSWERED = "answered"
+    STOPPED = "stopped"
+
+
+class ProcessState(StrEnum):
+    """A process that beats, or one that was found dead."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+
+
+class Priority(IntEnum):
+    """Smaller goes first; settings call them by these names in lower case."""
+
+    EMERGENCY = 1
+    INPATIENT = 2
+    ROUTINE = 3
+    BACKFILL = 4
+
+
+class Moment(sa.TypeDecorator[datetime]):
+    """An aware datetime, kept as naive UTC, since SQLite knows no time zones."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """To naive UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """To aware UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _uid(name: str, *constraints: ForeignKey, **options: Any) -> Column[str]:  # noqa: ANN401 - those of a Column
+    return Column(name, String(64), *constraints, **options)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="")
+
+
+study = Table(
+    "study",
+    metadata,
+    _uid("StudyInstanceUID", primary_key=True),
+    *(
+        _text(name)
+        for name in (
+            "PatientName",
+            "PatientID",
+            "PatientBirthDate",
+            "PatientSex",
+            "PatientAge",
+            "StudyDate",
+            "StudyTime",
+            "StudyID",
+            "AccessionNumber",
+            "StudyDescription",
+            "ReferringPhysicianName",
+        )
+    ),
+    Column("state", String(16), nullable=False, index=True),
+    _text("code"),
+    _text("message"),
+    Column("priority", Integer, nullable=False),
+    #: Grows with every batch of new images; a reading is of one revision.
+    Column("revision", Integer, nullable=False),
+    Column("taken_revision", Integer, nullable=False, server_default="0"),
+    Column("first_image_at", Moment, nullable=False),
+    Column("last_image_at", Moment, nullable=False),
+    #: The longest pause between two of its images so far, in seconds: how its sender behaves.
+    Column("longest_pause_s", Float, nullable=False, server_default="0"),
+    Column("size_bytes", sa.BigInteger, nullable=False, server_default="0"),
+)
+Index("ix_study_last_image_at", study.c.last_image_at)
+
+series = Table(
+    "series",
+    metadata,
+    _uid("SeriesInstanceUID", primary_key=True),
+    _uid("StudyInstanceUID", nullable=False, index=True),
+    *(_text(name) for name in ("Modality", "SeriesDescription", "BodyPartExamined", "Manufacturer")),
+    Column("SeriesNumber", Integer),
+)
+
+image = Table(
+    "image",
+    metadata,
+    _uid("SOPInstanceUID", primary_key=True),
+    _uid("SeriesInstanceUID", nullable=False, index=True),
+    _uid("StudyInstanceUID", nullable=False, index=True),
+    _uid("SOPClassUID", nullable=False),
+    _uid("TransferSyntaxUID", nullable=False),
+    *(Column(name, Integer) for name in ("InstanceNumber", "Rows", "Columns", "NumberOfFrames")),
+    Column("key", Text, nullable=False),  # in the file store
+    Column("sha256", String(64), nullable=False),  # of the dataset as received, without preamble and file meta
+    Column("size_bytes", sa.BigInteger, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("arrival_id", String(36), index=True),
+    Column("reading_id", String(36), index=True),  # where it is a result of ours
+)
+
+#: Objects that were taken and could not be filed: unreadable, or another object under a known UID. Kept, with their reason.
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _uid("StudyInstanceUID", nullable=False, server_default="", index=True),
+    _uid("SOPInstanceUID", nullable=False, server_default=""),
+    Column("key", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", sa.BigInteger, nullable=False),
+    _text("code"),
+    _text("message"),
+    Column("received_at", Moment, nullable=False),
+    Column("arrival_id", String(36)),
+)
+
+#: One association, request, upload or pass over a watched folder: who brought what. Open while ``closed_at`` is null.
+arrival = Table(
+    "arrival",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("process_id", String(80), nullable=False, index=True),
+    Column("channel", String(16), nullable=False),  # dicom, stow, upload, folder, backfill
+    _text("sender"),  # calling AE title, user, folder
+    _text("address"),
+    Column("opened_at", Moment, nullable=False),
+    Column("closed_at", Moment),
+    Column("images", Integer, nullable=False, server_default="0"),
+)
+
+#: How many images a study should have, as told by MPPS, by an Instance Availability Notification, or by the PACS when asked.
+expectation = Table(
+    "expectation",
+    metadata,
+    _uid("StudyInstanceUID", primary_key=True),
+    Column("images", Integer),  # null: asked, and not known
+    Column("source", String(16), nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+reading = Table(
+    "reading",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _uid("StudyInstanceUID", ForeignKey("study.StudyInstanceUID"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    _text("code"),
+    _text("message"),
+    Column("priority", Integer, nullable=False),
+    Column("process_id", String(80)),
+    #: Null until the workflow that carries it out is in the queue.
+    Column("workflow_id", String(80)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("finished_at", Moment),
+    Column("last_image_at", Moment, nullable=False),
+    Column("probability", Float),
+    _text("category"),
+    _text("headline"),
+    Column("involved_share", Float),
+    _text("model"),
+    _text("device_uid"),
+    sa.UniqueConstraint("StudyInstanceUID", "version"),
+)
+
+#: The stored results of a reading, each a file.
+parcel = Table(
+    "parcel",
+    metadata,
+    Column("reading_id", String(36), ForeignKey("reading.id"), primary_key=True),
+    Column("name", String(80), primary_key=True),
+    Column("media_type", String(80), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    _uid("SOPInstanceUID", nullable=False, server_default=""),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("reading_id", String(36), ForeignKey("reading.id"), nullable=False, index=True),
+    Column("destination", String(80), nullable=False),
+    Column("round", Integer, nullable=False),  # 1, and one more for each time a person asks for it again
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", Moment, nullable=False),
+    Column("process_id", String(80)),
+    _text("code"),
+    _text("message"),
+    _uid("transaction_uid", nullable=False, server_default="", index=True),
+    Column("created_at", Moment, nullable=False),
+    Column("done_at", Moment),
+    sa.UniqueConstraint("reading_id", "destination", "round"),
+)
+
+commitment = Table(
+    "commitment",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _uid("transaction_uid", nullable=False),
+    _text("sender"),  # AE title that asked
+    _text("address"),
+    Column("items", sa.JSON, nullable=False),  # [[SOPClassUID, SOPInstanceUID], ...]
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", Moment, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    _text("code"),
+    sa.UniqueConstraint("sender", "transaction_uid"),
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    _text("host"),
+    Column("pid", Integer, nullable=False),
+    _text("version"),
+    Column("state", String(16), nullable=False, index=True),
+    Column("started_at", Moment, nullable=False),
+    #: Grows while the process lives. Others watch that it grows, by their own clock, so that no clock has to be right.
+    Column("beat", Integer, nullable=False),
+)
+
+#: Only ever added to: triggers refuse the rest.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False, index=True),
+    _text("actor"),
+    _text("address"),
+    Column("action", String(40), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    _uid("StudyInstanceUID", nullable=False, server_default="", index=True),
+    _text("detail"),
+)
+
+#: How far a reader of the audit trail has come.
+mark = Table(
+    "mark",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+
+#: Work items of IHE AI Workflow (UPS-RS), the dataset as DICOM JSON.
+work_item = Table(
+    "work_item",
+    metadata,
+    _uid("SOPInstanceUID", primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    _uid("transaction_uid", nullable=False, server_default=""),
+    Column("dataset", sa.JSON, nullable=False),
+    Column("reading_id", String(36), index=True),
+    Column("updated_at", Moment, nullable=False),
+)
+work_subscription = Table(
+    "work_subscription",
+    metadata,
+    _uid("SOPInstanceUID", primary_key=True),  # of the work item, or the well-known UID of all
+    Column("subscriber", String(80), primary_key=True),
+    Column("deletion_lock", Boolean, nullable=False, server_default=sa.false()),
+)

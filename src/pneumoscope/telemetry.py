@@ -1,0 +1,54 @@
+"""What every process of the node says of itself: log lines, and dying with the process that started it."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+
+import structlog
+
+from pneumoscope.config import Settings
+
+#: Set by ``serve`` for the processes that it starts.
+SUPERVISED_VARIABLE = "PNEUMOSCOPE_SUPERVISED"
+_PR_SET_PDEATHSIG = 1
+
+
+def set_up(settings: Settings, *, kind: str) -> None:
+    """Make structlog write sentences to standard error, for people or for machines; ``kind`` of process stands in each."""
+    level = getattr(logging, settings.logs.level.upper())
+    form = structlog.processors.JSONRenderer() if settings.logs.form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _only_the_kind_of_fault,
+            form,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=kind, pid=os.getpid())
+    # libraries write through logging; of theirs only warnings are wanted, and never their arguments, which may be a patient's
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(name)s %(levelname)s", force=True)
+    if os.environ.get(SUPERVISED_VARIABLE):
+        die_with_parent(signal.SIGTERM)
+
+
+def _only_the_kind_of_fault(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Of an exception its class alone: messages of other people's exceptions quote values, which may be a patient's."""
+    fault = event.pop("exc_info", None)
+    if fault is True:
+        fault = sys.exc_info()[1]
+    if isinstance(fault, BaseException):
+        event["fault"] = type(fault).__name__
+    return event
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Ask Linux to send this process a signal when its parent ends; elsewhere nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)

@@ -1,0 +1,291 @@
+"""Real servers for tests: started in a temporary folder, on a free port, and ended."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition, *, seconds: float = 30.0, what: str = "it") -> object:
+    """The first true value of ``condition``; fails the test after ``seconds``."""
+    give_up_at = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > give_up_at:
+            pytest.fail(f"waited {seconds} s for {what}")
+        time.sleep(0.05)
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Postgres:
+    """A server of its own, which can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._bin = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+        if self._bin is None:
+            pytest.skip("PostgreSQL is not installed")
+        self.folder, self.port = folder, free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            shutil.chown(folder, "postgres")
+            for parent in folder.parents:
+                if parent in (Path("/tmp"), Path("/")):
+                    break
+                parent.chmod(parent.stat().st_mode | 0o011)
+        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "node")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://node@127.0.0.1:{self.port}/postgres"
+
+    def _as_user(self) -> list[str]:
+        return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+
+    def _run(self, tool: str, *arguments: str) -> None:
+        subprocess.run([*self._as_user(), str(self._bin / tool), *arguments], check=True, capture_output=True, cwd=self.folder)
+
+    def start(self) -> None:
+        command = [str(self._bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), "-k", str(self.folder)]
+        self.process = subprocess.Popen(
+            [*self._as_user(), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder
+        )
+        wait_for(self._ready, what="PostgreSQL")
+
+    def _ready(self) -> bool:
+        command = [str(self._bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def kill(self) -> None:
+        """As a power cut would: kill -9 of the server, whose children follow."""
+        server = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        family = [server, *server.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family, timeout=10)
+        assert self.process is not None
+        self.process.wait()
+        wait_for(lambda: not listening(self.port), what="the port to be free")
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self._run("pg_ctl", "stop", "-D", str(self.folder / "data"), "-m", "immediate")
+            self.process.wait()
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    server = Postgres(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Orthanc:
+    """A PACS as installed by the distribution, with storage commitment and DICOMweb, which can be killed and started again."""
+
+    def __init__(self, folder: Path, *, modalities: dict[str, tuple[str, int]]) -> None:
+        if not shutil.which("Orthanc"):
+            pytest.skip("Orthanc is not installed")
+        self.folder, self.dicom_port, self.http_port = folder, free_port(), free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.process: subprocess.Popen[bytes] | None = None
+        plugin = next(iter(Path("/usr").glob("**/libOrthancDicomWeb.so*")), None)
+        self._config = {
+            "Name": "peer",
+            "StorageDirectory": str(folder / "db"),
+            "IndexDirectory": str(folder / "db"),
+            "DicomAet": "ORTHANC",
+            "DicomPort": self.dicom_port,
+            "HttpPort": self.http_port,
+            "RemoteAccessAllowed": True,
+            "AuthenticationEnabled": False,
+            "DicomAlwaysAllowStore": True,
+            "DicomModalities": {name: [name, host, port] for name, (host, port) in modalities.items()},
+            "Plugins": [str(plugin)] if plugin else [],
+            "OverwriteInstances": False,
+        }
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def start(self) -> None:
+        (self.folder / "orthanc.json").write_text(json.dumps(self._config))
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(["Orthanc", str(self.folder / "orthanc.json")], stdout=log, stderr=log)
+        wait_for(lambda: listening(self.dicom_port) and listening(self.http_port), what="Orthanc")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=20)
+
+    def objects(self) -> list[str]:
+        """SOP Instance UIDs of everything it holds, as often as it holds them."""
+        found = httpx.post(f"{self.url}/tools/find", json={"Level": "Instance", "Query": {}, "Expand": True}).json()
+        return sorted(each["MainDicomTags"]["SOPInstanceUID"] for each in found)
+
+
+@contextmanager
+def orthanc(folder: Path, **options: dict[str, tuple[str, int]]) -> Iterator[Orthanc]:
+    server = Orthanc(folder, **options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Empty for one that is gone, or dead and not yet missed by its parent."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+class Node:
+    """A whole node: ``pneumoscope serve`` with its processes, of which each can be killed."""
+
+    def __init__(self, folder: Path, settings: str = "", *, database_url: str = "", workers: int = 1) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.dicom_port, self.http_port = folder, free_port(), free_port()
+        self._settings, self._database_url, self._workers = settings, database_url, workers
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def config(self) -> Path:
+        file = self.folder / "node.toml"
+        head = (
+            f'[node]\nfolder = "{self.folder / "kept"}"\ndatabase_url = "{self._database_url}"\nworkers = {self._workers}\n'
+            f"[dicom]\nport = {self.dicom_port}\nhost = '127.0.0.1'\n[http]\nport = {self.http_port}\n"
+        )
+        file.write_text(head + self._settings)
+        return file
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "pneumoscope.cli", "serve", "--config", str(self.config)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for(self.ready, seconds=60, what="the node")
+
+    def ready(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self.log[-3000:]
+        try:
+            return httpx.get(f"{self.url}/ready").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def pids(self, kind: str) -> list[int]:
+        """Processes of one kind: receiver, server, worker, reader."""
+        assert self.process is not None
+        module = "pneumoscope.worker.reader" if kind == "reader" else f"pneumoscope.{kind}"
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [child.pid for child in found if _command(child)[1:3] == ["-m", module]]
+
+    def kill(self, kind: str) -> None:
+        """kill -9."""
+        for pid in self.pids(kind):
+            os.kill(pid, signal.SIGKILL)
+
+    def kill_pid(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+    def worker_at_work(self) -> int | None:
+        """The worker whose reader has a child, which is reading."""
+        for pid in self.pids("worker"):
+            with suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(pid).children():
+                    if child.children():
+                        return pid
+        return None
+
+    def spooled(self) -> int:
+        return len(list((self.folder / "kept" / "spool").glob("*/*.dcm")))
+
+    def begin_to_send(self, folder: Path) -> "subprocess.Popen[bytes]":
+        command = ["storescu", "-aet", "CT1", "-aec", "PNEUMOSCOPE", "+sd", "-R", "127.0.0.1", str(self.dicom_port)]
+        return subprocess.Popen([*command, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill_all_if_running(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill_all()
+
+    def kill_all(self) -> None:
+        """As a power cut would."""
+        assert self.process is not None
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        self.process.wait()
+        psutil.wait_procs(children, timeout=10)
+
+    def stop(self) -> int:
+        if self.process is None or self.process.poll() is not None:
+            return 0
+        self.process.terminate()
+        return self.process.wait(timeout=60)
+
+    def studies(self) -> list[dict]:
+        return httpx.get(f"{self.url}/api/studies").json()["studies"]
+
+    def study(self, uid: str) -> dict:
+        return httpx.get(f"{self.url}/api/studies/{uid}").json()
+
+    def send(self, folder: Path, *options: str) -> None:
+        """By dcmtk's storescu, as a scanner would."""
+        command = ["storescu", "-aet", "CT1", "-aec", "PNEUMOSCOPE", "+sd", "-R", *options, "127.0.0.1", str(self.dicom_port)]
+        subprocess.run([*command, str(folder)], check=True, capture_output=True, env={**os.environ, "TCP_NODELAY": "1"})
+
+
+@contextmanager
+def node(folder: Path, settings: str = "", *, database_url: str = "") -> Iterator[Node]:
+    running = Node(folder, settings, database_url=database_url)
+    running.start()
+    try:
+        yield running
+    finally:
+        if running.stop() != 0:
+            running.kill_all()

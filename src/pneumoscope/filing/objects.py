@@ -1,0 +1,278 @@
+"""Files what waits in the spool: into the store first, then into the database, then out of the spool.
+
+A crash between any two of these loses nothing and doubles nothing: what is filed again is recognised.
+"""
+
+import hashlib
+import re
+import uuid
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+import pydicom
+import structlog
+from pydicom.uid import UID
+
+from pneumoscope.config import Settings
+from pneumoscope.filing.spool import Spool
+from pneumoscope.intake.headers import Header, read_header
+from pneumoscope.records import Instance
+from pneumoscope.series.rules import CT_CLASSES
+from pneumoscope.store import Store, arrivals, studies
+from pneumoscope.store.arrivals import Filed, Known
+from pneumoscope.store.files import aside_key, image_key, is_uid
+from pneumoscope.store.schema import Priority
+
+BATCH = 64
+_MB = 1_000_000
+log = structlog.get_logger()
+
+
+class Status(StrEnum):
+    """What became of one object."""
+
+    FILED = "filed"
+    DUPLICATE = "duplicate"  # the same was there already
+    CHANGED = "changed"  # another object is known under its UID; set aside
+    UNREADABLE = "unreadable"  # set aside
+    REFUSED = "refused"  # beyond a limit; set aside
+    OWN = "own"  # a result of ours that came back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one object; ``code`` and ``message`` where it was set aside."""
+
+    path: Path
+    status: Status
+    code: str = ""
+    message: str = ""
+    SOPClassUID: str = ""
+    SOPInstanceUID: str = ""
+    StudyInstanceUID: str = ""
+    SeriesInstanceUID: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    path: Path
+    sha256: str
+    size_bytes: int
+    header: Header
+    priority: Priority
+
+    @property
+    def first(self) -> Instance:
+        return self.header.instances[0]
+
+
+def file_waiting(
+    store: Store, spool: Spool, arrival_id: str, *, settings: Settings, priority: Priority = Priority.ROUTINE
+) -> list[Outcome]:
+    """File every whole file of an arrival. ``priority``: of its sender, which rules of the settings may raise.
+
+    Raises OperatorNeeded where the store cannot be written; what was not filed stays in the spool.
+    """
+    outcomes: list[Outcome] = []
+    waiting = spool.waiting(arrival_id)
+    for start in range(0, len(waiting), BATCH):
+        batch = _Batch(store, arrival_id, settings)
+        outcomes += batch.file([_examine(path, settings, priority) for path in waiting[start : start + BATCH]])
+    return outcomes
+
+
+def _examine(path: Path, settings: Settings, priority: Priority) -> _Candidate:
+    with path.open("rb") as file:
+        start = file.read(144)
+        # the dataset alone: file meta differ with every hop
+        file.seek(_dataset_offset(start))
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        header = read_header(path)
+        if not header.fault and (fault := _identity_fault(path, header)):
+            header = Header(fault=fault)
+        if not header.fault:
+            priority = min(priority, _ruled(path, settings))
+    except Exception:  # noqa: BLE001  a boundary: whatever a hostile header provokes costs this object alone
+        header = Header(fault="damaged-header")
+    return _Candidate(path=path, sha256=digest, size_bytes=path.stat().st_size, header=header, priority=priority)
+
+
+def _dataset_offset(start: bytes) -> int:
+    """Where the dataset begins, from the first 144 bytes: behind File Meta Information Group Length (PS3.10 7.1)."""
+    if start[128:132] != b"DICM" or start[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+        return 0
+    return 144 + int.from_bytes(start[140:144], "little")
+
+
+def _identity_fault(path: Path, header: Header) -> str:
+    if not header.instances or header.study is None:
+        return "not-an-image"
+    one = header.instances[0]
+    if not all(map(is_uid, (one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID))):
+        return "bad-uid"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        meta = pydicom.filereader.read_file_meta_info(path)
+    told = str(meta.get("MediaStorageSOPInstanceUID", "") or one.SOPInstanceUID)
+    return "" if told == one.SOPInstanceUID else "uid-mismatch"
+
+
+def _ruled(path: Path, settings: Settings) -> Priority:
+    rules = settings.arrival.priorities
+    if not rules:
+        return Priority.BACKFILL
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[rule.keyword for rule in rules])
+    fitting = [
+        Priority[rule.priority.upper()]
+        for rule in rules
+        if re.search(rule.pattern, str(dataset.get(rule.keyword, "")), re.IGNORECASE)
+    ]
+    return min(fitting, default=Priority.BACKFILL)
+
+
+#: Reasons for which an object is set aside, as people read them.
+REASONS = {
+    "bad-uid": "It bears a study, series or instance UID that is none; digits and dots, at most 64, are allowed.",
+    "uid-mismatch": "Its instance UID is not the one that it was sent under.",
+    "changed-object": "Another object with the same instance UID is here already; the first one counts.",
+    "study-too-large": "Its study is larger than the settings allow.",
+    "damaged-header": "Its header is damaged and cannot be read.",
+    "not-dicom": "It is no DICOM object.",
+    "not-an-image": "It has no SOP class that can be filed.",
+    "dicomdir": "It is a DICOMDIR, which is a list and no object of a study.",
+    "no-permission": "It cannot be opened.",
+}
+
+
+class _Batch:
+    def __init__(self, store: Store, arrival_id: str, settings: Settings) -> None:
+        self._store, self._arrival_id = store, arrival_id
+        self._most_bytes = settings.dicom.max_study_mb * _MB
+        self._outcomes: list[Outcome] = []
+        self._filed: dict[str, tuple[_Candidate, Filed]] = {}
+        self._sizes: dict[str, int] = {}
+
+    def file(self, candidates: list[_Candidate]) -> list[Outcome]:
+        good = [candidate for candidate in candidates if not candidate.header.fault]
+        for candidate in candidates:
+            if candidate.header.fault:
+                self._set_aside(candidate, Status.UNREADABLE, candidate.header.fault)
+        with self._store.database.look() as db:
+            here = arrivals.known(db, [candidate.first.SOPInstanceUID for candidate in good])
+            for uid in {candidate.first.StudyInstanceUID for candidate in good}:
+                row = studies.get(db, uid)
+                self._sizes[uid] = row["size_bytes"] if row else 0
+        self._sort(good, here)
+        self._commit()
+        for outcome in self._outcomes:
+            outcome.path.unlink(missing_ok=True)
+        return self._outcomes
+
+    def _sort(self, candidates: Iterable[_Candidate], here: dict[str, Known]) -> None:
+        for candidate in candidates:
+            uid = candidate.first.SOPInstanceUID
+            there = here.get(uid)
+            twin = self._filed.get(uid)
+            if there and there.own:
+                self._note(candidate, Status.OWN)
+            elif (there and there.sha256 == candidate.sha256) or (twin and twin[0].sha256 == candidate.sha256):
+                self._note(candidate, Status.DUPLICATE)
+            elif there or twin:
+                self._set_aside(candidate, Status.CHANGED, "changed-object")
+            elif self._too_large(candidate):
+                self._set_aside(candidate, Status.REFUSED, "study-too-large")
+            else:
+                filed = _filed(candidate, self._arrival_id)
+                self._store.files.bring(filed.key, candidate.path)
+                self._filed[uid] = (candidate, filed)
+
+    def _too_large(self, candidate: _Candidate) -> bool:
+        uid = candidate.first.StudyInstanceUID
+        self._sizes[uid] += candidate.size_bytes
+        return self._sizes[uid] > self._most_bytes
+
+    def _commit(self) -> None:
+        items = [filed for _, filed in self._filed.values()]
+        new = self._store.database.insist(lambda db: arrivals.file_images(db, items))
+        lost = [(candidate, filed) for candidate, filed in self._filed.values() if filed.SOPInstanceUID not in new]
+        for candidate, filed in self._filed.values():
+            if filed.SOPInstanceUID in new:
+                self._note(candidate, Status.FILED)
+        if lost:  # another process filed objects of the same UIDs in this very moment
+            with self._store.database.look() as db:
+                here = arrivals.known(db, [filed.SOPInstanceUID for _, filed in lost])
+            self._filed = {}
+            self._sort([candidate for candidate, _ in lost], here)
+
+    def _note(self, candidate: _Candidate, status: Status, code: str = "") -> None:
+        one = candidate.first if candidate.header.instances else None
+        self._outcomes.append(
+            Outcome(
+                path=candidate.path,
+                status=status,
+                code=code,
+                message=REASONS.get(code, code),
+                SOPClassUID=one.SOPClassUID if one else "",
+                SOPInstanceUID=one.SOPInstanceUID if one else "",
+                StudyInstanceUID=one.StudyInstanceUID if one else "",
+                SeriesInstanceUID=one.SeriesInstanceUID if one else "",
+            )
+        )
+
+    def _set_aside(self, candidate: _Candidate, status: Status, code: str) -> None:
+        aside_id = str(uuid.uuid4())
+        one = candidate.first if candidate.header.instances else None
+        self._store.files.bring(aside_key(aside_id), candidate.path)
+        kept = self._store.database.insist(
+            lambda db: arrivals.put_aside(
+                db,
+                aside_id=aside_id,
+                key=aside_key(aside_id),
+                sha256=candidate.sha256,
+                size_bytes=candidate.size_bytes,
+                code=code,
+                message=REASONS.get(code, code),
+                StudyInstanceUID=one.StudyInstanceUID if one else "",
+                SOPInstanceUID=one.SOPInstanceUID if one else "",
+                arrival_id=self._arrival_id,
+            )
+        )
+        if not kept:
+            self._store.files.delete(aside_key(aside_id))
+        log.warning("An object was set aside", code=code, arrival_id=self._arrival_id)
+        self._note(candidate, status, code)
+
+
+def _filed(candidate: _Candidate, arrival_id: str) -> Filed:
+    one = candidate.first
+    assert candidate.header.study is not None
+    return Filed(
+        study=candidate.header.study,
+        SeriesInstanceUID=one.SeriesInstanceUID,
+        SOPInstanceUID=one.SOPInstanceUID,
+        SOPClassUID=one.SOPClassUID,
+        TransferSyntaxUID=one.TransferSyntaxUID,
+        Modality=one.Modality,
+        SeriesDescription=one.SeriesDescription,
+        BodyPartExamined=one.BodyPartExamined,
+        Manufacturer=one.Manufacturer,
+        SeriesNumber=one.SeriesNumber,
+        InstanceNumber=one.InstanceNumber,
+        Rows=one.Rows or None,
+        Columns=one.Columns or None,
+        NumberOfFrames=len(candidate.header.instances) if one.frame_index is not None else None,
+        key=image_key(one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID, candidate.sha256),
+        sha256=candidate.sha256,
+        size_bytes=candidate.size_bytes,
+        received_at=datetime.fromtimestamp(candidate.path.stat().st_mtime, tz=UTC),
+        arrival_id=arrival_id,
+        readable=UID(one.SOPClassUID) in CT_CLASSES,
+        priority=candidate.priority,
+    )

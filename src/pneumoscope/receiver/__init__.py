@@ -1,0 +1,1 @@
+"""Takes objects from the network into the spool, files them, and answers storage commitments."""

@@ -1,0 +1,128 @@
+"""Storage commitment (PS3.4 J): what others ask is noted and answered later; what they answer to us goes to the outbox."""
+
+import structlog
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+)
+
+from pneumoscope.config import Sender
+from pneumoscope.delivery.mended import Entity
+from pneumoscope.receiver.admission import Rejection, admit
+from pneumoscope.receiver.house import Caller, House
+from pneumoscope.store import arrivals, commitments, outbox
+from pneumoscope.store.files import is_uid
+
+SUCCESS, NO_SUCH_ACTION, INVALID_ARGUMENT, NO_SUCH_EVENT = 0x0000, 0x0123, 0x0115, 0x0113
+#: Failure Reason (PS3.3 C.14.1.1).
+NO_SUCH_OBJECT, CLASS_CONFLICT = 0x0112, 0x0119
+ALL_STORED, SOME_FAILED = 1, 2
+log = structlog.get_logger()
+
+
+def asked(event: Event, house: House, caller: Caller) -> tuple[int, Dataset | None]:
+    """N-ACTION: note what we are to vouch for."""
+    if event.action_type != 1:
+        return NO_SUCH_ACTION, None
+    wanted = event.action_information
+    transaction_uid = str(wanted.get("TransactionUID", ""))
+    items = [
+        (str(item.get("ReferencedSOPClassUID", "")), str(item.get("ReferencedSOPInstanceUID", "")))
+        for item in wanted.get("ReferencedSOPSequence", [])
+    ]
+    if not is_uid(transaction_uid) or not items:
+        return INVALID_ARGUMENT, None
+    house.store.database.insist(
+        lambda db: commitments.ask(
+            db, transaction_uid=transaction_uid, sender=caller.calling, address=caller.address, items=items
+        )
+    )
+    return SUCCESS, None
+
+
+def answered(event: Event, house: House) -> tuple[int, Dataset | None]:
+    """N-EVENT-REPORT: an archive vouches for results of ours, or does not."""
+    if event.event_type not in (ALL_STORED, SOME_FAILED):
+        return NO_SUCH_EVENT, None
+    transaction_uid = str(event.event_information.get("TransactionUID", ""))
+    committed = event.event_type == ALL_STORED
+    house.store.database.insist(lambda db: outbox.answer(db, transaction_uid, committed=committed))
+    return SUCCESS, None
+
+
+def answer_due(house: House) -> None:
+    """Answer those commitments that are due, each over an association of its own."""
+    with house.store.database.look() as db:
+        due = commitments.due(db)
+    for row in due:
+        sender = admit(
+            house.settings.dicom, calling=row["sender"], called=house.settings.dicom.ae_title, address=row["address"]
+        )
+        code = _answer(house, row["transaction_uid"], row["items"], row["sender"], row["address"], sender)
+        with house.store.database.begin() as db:
+            if code:
+                commitments.postpone(db, row["id"], code=code)
+            else:
+                commitments.answered(db, row["id"])
+        log.info("A storage commitment was answered" if not code else "A storage commitment waits", code=code)
+
+
+def _answer(
+    house: House, transaction_uid: str, items: list[list[str]], title: str, address: str, sender: Sender | Rejection
+) -> str:
+    """Send the report; returns why it did not arrive, or nothing."""
+    if isinstance(sender, Rejection):
+        return "no-longer-admitted"
+    if sender.port is None:
+        return "no-port-for-answer"
+    report = judge(house, transaction_uid, [(a, b) for a, b in items])
+    node = Entity(house.settings.dicom.ae_title)
+    node.acse_timeout = node.dimse_timeout = node.network_timeout = node.connection_timeout = 10
+    node.add_requested_context(StorageCommitmentPushModel)
+    role = SCP_SCU_RoleSelectionNegotiation()  # we ask for the association, and are the provider (PS3.4 J.3.3)
+    role.sop_class_uid, role.scu_role, role.scp_role = StorageCommitmentPushModel, False, True
+    assoc = node.associate(sender.host or address, sender.port, ae_title=title, ext_neg=[role])
+    if not assoc.is_established:
+        return "peer-unreachable"
+    try:
+        failed = "FailedSOPSequence" in report
+        status, _ = assoc.send_n_event_report(
+            report, SOME_FAILED if failed else ALL_STORED, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+        )
+    except (RuntimeError, ValueError):
+        return "peer-not-accepting"
+    finally:
+        assoc.release()
+    return "" if status and status.Status == SUCCESS else "peer-refused"
+
+
+def judge(house: House, transaction_uid: str, items: list[tuple[str, str]]) -> Dataset:
+    """Event Information (PS3.4 Table J.3.3-1): which objects are listed, with their files on the disk for sure."""
+    with house.store.database.look() as db:
+        known = arrivals.known(db, [uid for _, uid in items])
+    report = Dataset()
+    report.TransactionUID = UID(transaction_uid)
+    stored: list[Dataset] = []
+    failed: list[Dataset] = []
+    keys: list[str] = []
+    for SOPClassUID, SOPInstanceUID in items:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = UID(SOPClassUID), UID(SOPInstanceUID)
+        there = known.get(SOPInstanceUID)
+        if there is None or not house.store.files.path(there.key).is_file():
+            item.FailureReason = NO_SUCH_OBJECT
+        elif there.SOPClassUID != SOPClassUID:
+            item.FailureReason = CLASS_CONFLICT
+        else:
+            keys.append(there.key)
+        (failed if "FailureReason" in item else stored).append(item)
+    house.store.files.sync(keys)
+    if stored:
+        report.ReferencedSOPSequence = stored
+    if failed:
+        report.FailedSOPSequence = failed
+    return report

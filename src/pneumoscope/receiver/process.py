@@ -1,0 +1,61 @@
+"""A receiver process: the listener, and beside it threads that file, answer, beat, and look at the watched folder."""
+
+import signal
+import threading
+import time
+from types import FrameType
+
+import structlog
+
+from pneumoscope import telemetry
+from pneumoscope.config import Settings
+from pneumoscope.filing import Spool
+from pneumoscope.loops import every
+from pneumoscope.receiver.clerk import Clerk
+from pneumoscope.receiver.house import House
+from pneumoscope.receiver.scp import Listener
+from pneumoscope.receiver.watched import Watched
+from pneumoscope.store import Database, FolderStore, Store, processes
+
+#: How long associations may go on once the receiver is asked to stop.
+PARTING_S = 10.0
+log = structlog.get_logger()
+
+
+def run(settings: Settings) -> None:
+    """Receive until asked to stop."""
+    telemetry.set_up(settings, kind="receiver")
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    store = Store(database=Database(settings.database_url), files=FolderStore(settings.objects))
+    store.database.migrate()
+    with store.database.begin() as db:
+        process_id = processes.enter(db, "receiver")
+    house = House(settings, store, Spool(settings.spool), process_id)
+    listener = Listener(house)
+    clerk = Clerk(house)
+    log.info("A receiver started", process_id=process_id, port=settings.dicom.port)
+    over = threading.Event()
+    threads = [
+        every(0.1, clerk.file, stop=over, name="filing"),
+        every(0.5, clerk.answer, stop=over, name="commitments"),
+        every(1.0, clerk.beat, stop=over, name="beat"),
+    ]
+    if settings.watched.folder:
+        threads.append(every(settings.watched.every_s, Watched(house).look, stop=over, name="watched"))
+    stop.wait()
+    listener.stop_accepting()
+    give_up_at = time.monotonic() + PARTING_S
+    while listener.open_associations and time.monotonic() < give_up_at:
+        time.sleep(0.1)
+    over.set()
+    for thread in threads:
+        thread.join(timeout=5)
+    clerk.file()
+    store.database.insist(lambda db: processes.bury(db, process_id), patience_s=5)
+    store.database.close()

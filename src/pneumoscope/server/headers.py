@@ -1,0 +1,77 @@
+"""Headers of objects as DICOM JSON, kept in memory so that each is parsed once."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import sqlalchemy as sa
+
+from pneumoscope.errors import PneumoscopeError
+from pneumoscope.server.child.describe import describe, described_by
+from pneumoscope.server.children import Children
+from pneumoscope.store import FolderStore
+
+CAPACITY_BYTES = 64 * 2**20
+#: Files a child opens in one call: enough to make the way there cheap, few enough that both children have work.
+BATCH = 25
+
+
+class Headers:
+    """Least recently used go first; an object is known by its UID and its content, so that none is ever out of date."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def of(self, rows: Sequence[sa.RowMapping], *, files: FolderStore, children: Children) -> list[bytes]:
+        """DICOM JSON of each row of ``image``, with ``child.describe.ROOT`` where the DICOMweb root belongs."""
+        found = {_identity(row): kept for row in rows if (kept := self._get(_identity(row))) is not None}
+        missing = [row for row in rows if _identity(row) not in found]
+        batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
+
+        def parse(batch: list[sa.RowMapping]) -> list[bytes | None]:
+            wanted = [(str(files.path(row["key"])), object_path(row)) for row in batch]
+            try:
+                return children.call(describe, wanted)
+            except PneumoscopeError:  # one of them: each on its own, so that it costs the others nothing
+                return [_alone(children, one) for one in wanted]
+
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            for batch, answers in zip(batches, pool.map(parse, batches), strict=True):
+                for row, answer in zip(batch, answers, strict=True):
+                    found[_identity(row)] = answer if answer is not None else described_by(dict(row))
+                    if answer is not None:
+                        self._keep(_identity(row), answer)
+        return [found[_identity(row)] for row in rows]
+
+    def _get(self, identity: tuple[str, str]) -> bytes | None:
+        with self._lock:
+            kept = self._kept.get(identity)
+            if kept is not None:
+                self._kept.move_to_end(identity)
+            return kept
+
+    def _keep(self, identity: tuple[str, str], content: bytes) -> None:
+        with self._lock:
+            self._bytes += len(content) - len(self._kept.pop(identity, b""))
+            self._kept[identity] = content
+            while self._bytes > CAPACITY_BYTES:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+
+
+def object_path(row: sa.RowMapping) -> str:
+    """Where an object is below the DICOMweb root."""
+    return f"/studies/{row['StudyInstanceUID']}/series/{row['SeriesInstanceUID']}/instances/{row['SOPInstanceUID']}"
+
+
+def _identity(row: sa.RowMapping) -> tuple[str, str]:
+    return row["SOPInstanceUID"], row["sha256"]
+
+
+def _alone(children: Children, wanted: tuple[str, str]) -> bytes | None:
+    try:
+        return children.call(describe, [wanted])[0]
+    except PneumoscopeError:
+        return None

@@ -1,0 +1,55 @@
+"""What pages and programs are told of studies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from pneumoscope.store import outbox, readings, studies
+from pneumoscope.store.schema import StudyState, delivery, study
+from pneumoscope.store.schema import audit as audit_table
+
+NEWEST = 200
+
+
+def newest(db: sa.Connection, *, state: str = "") -> list[dict[str, Any]]:
+    """Studies with their latest reading and the last delivery to each destination, the last to arrive first."""
+    states = (state,) if state in list(StudyState) else ()
+    rows = [dict(row) for row in studies.newest(db, limit=NEWEST, states=states)]
+    sent = _last_deliveries(db, [row["reading_id"] for row in rows if row["reading_id"]])
+    return [row | {"deliveries": sent.get(row["reading_id"], [])} for row in rows]
+
+
+def whole(db: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
+    """One study with everything that belongs to it."""
+    uid = row["StudyInstanceUID"]
+    versions = [
+        dict(reading)
+        | {
+            "results": readings.parcels(db, reading["id"]),
+            "deliveries": [dict(found) for found in outbox.of_reading(db, reading["id"])],
+        }
+        for reading in readings.versions(db, uid)
+    ]
+    aside = [dict(found) for found in studies.aside_of(db, uid)]
+    return {"study": dict(row), "readings": versions, "aside": aside, "audit": _audit_of(db, uid)}
+
+
+def counts(db: sa.Connection) -> dict[str, int]:
+    """How many studies there are in each state."""
+    rows = db.execute(sa.select(study.c.state, sa.func.count()).group_by(study.c.state)).all()
+    found = {str(state): int(number) for state, number in rows}
+    return {str(state): found.get(state, 0) for state in StudyState}
+
+
+def _last_deliveries(db: sa.Connection, reading_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    query = sa.select(delivery).where(delivery.c.reading_id.in_(reading_ids)).order_by(delivery.c.destination, delivery.c.round)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in db.execute(query).mappings():
+        found.setdefault(row["reading_id"], {})[row["destination"]] = dict(row)  # the last round stays
+    return {reading_id: list(by_destination.values()) for reading_id, by_destination in found.items()}
+
+
+def _audit_of(db: sa.Connection, uid: str) -> list[dict[str, Any]]:
+    query = sa.select(audit_table).where(audit_table.c.StudyInstanceUID == uid).order_by(audit_table.c.id.desc()).limit(50)
+    return [dict(row) for row in db.execute(query).mappings()]

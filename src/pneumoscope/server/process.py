@@ -1,0 +1,50 @@
+"""The server as a process of the node."""
+
+import signal
+
+import structlog
+import uvicorn
+
+from pneumoscope import telemetry
+from pneumoscope.config import Settings
+from pneumoscope.errors import OperatorNeeded
+from pneumoscope.server.app import build
+from pneumoscope.store import Database, FolderStore, Store
+
+#: How long requests under way may go on after the server is asked to stop.
+PARTING_S = 15
+log = structlog.get_logger()
+
+
+def serve(settings: Settings) -> None:
+    """Serve until asked to stop. Raises OperatorNeeded where a certificate cannot be used."""
+    telemetry.set_up(settings, kind="server")
+    # uvicorn ends on its own handler and raises the signal anew for the one that was there before: this
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    store = Store(database=Database(settings.database_url), files=FolderStore(settings.objects))
+    store.database.migrate()
+    config = uvicorn.Config(
+        build(settings, store),
+        host=settings.http.host or "127.0.0.1",
+        port=settings.http.port,
+        ssl_certfile=settings.http.certificate,
+        ssl_keyfile=settings.http.key,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # who calls is who the socket says
+        timeout_graceful_shutdown=PARTING_S,
+        timeout_keep_alive=30,
+        limit_concurrency=500,
+    )
+    try:
+        config.load()
+    except OSError as fault:  # ssl.SSLError is one
+        raise OperatorNeeded("The web certificate or its key cannot be used.", code="certificate-unusable") from fault
+    log.info("The web server starts", host=settings.http.host, port=settings.http.port, tls=config.is_ssl)
+    uvicorn.Server(config).run()
+    log.info("The web server ends")
+    store.database.close()

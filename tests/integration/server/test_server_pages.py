@@ -1,0 +1,186 @@
+"""Pages, programs' interface, upload, health and metrics of a real server."""
+
+import io
+import re
+import zipfile
+
+import httpx
+import pytest
+from fhir.resources.R4B.bundle import Bundle
+from prometheus_client.parser import text_string_to_metric_families
+from server_node import NAME, Node, encode, file_objects, phantom_datasets, refuse_reading
+
+
+@pytest.fixture(scope="module")
+def study(node: Node) -> str:
+    return next(iter(node.datasets.values())).StudyInstanceUID
+
+
+@pytest.fixture(scope="module")
+def refused(node: Node) -> str:
+    dataset = phantom_datasets()[0]
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.900", "2.25.900.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "2.25.900.1.1"
+    dataset.PatientName = "<script>alert(1)</script>^X"
+    file_objects(node.store, [dataset], settings=node.settings)
+    refuse_reading(node.store, "2.25.900")
+    return "2.25.900"
+
+
+def test_the_list_shows_good_and_bad_alike(node: Node, refused: str) -> None:
+    page = httpx.get(f"{node.url}/").text
+    for text in ("Yamada Tarou", "山田 太郎", "P-1_x", "score 0.83", "12 % of the lungs", "refused-by-peer", "delivered"):
+        assert text in page, text
+    assert "1 slice; at least 20 are needed." in page
+    assert f'action="/studies/{refused}/read"' in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "Yamada" not in httpx.get(f"{node.url}/?state=refused").text
+    assert not re.search(r"(src|href|action)=.?(https?:)?//", page)
+
+
+def test_the_page_of_a_study_has_everything_about_it(node: Node, study: str, refused: str) -> None:
+    page = httpx.get(f"{node.url}/studies/{study}").text
+    for text in (
+        "Version 1",
+        f"/readings/{node.reading_id}/report.html",
+        f"/readings/{node.reading_id}/result.json",
+        "The destination refused the objects.",
+        f"/deliveries/{node.delivery_id}/resend",
+        "lung-lesion 0.1.0",
+        "this machine",
+    ):
+        assert text in page, text
+    assert "Another object came under this UID." in httpx.get(f"{node.url}/studies/{refused}").text
+    assert httpx.get(f"{node.url}/studies/1.2.3").status_code == 404
+
+
+def test_a_result_can_do_nothing(node: Node) -> None:
+    report = httpx.get(f"{node.url}/readings/{node.reading_id}/report.html")
+    assert report.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert "Yamada" in report.text
+    other = httpx.get(f"{node.url}/readings/{node.reading_id}/result.json")
+    assert other.headers["content-disposition"].startswith("attachment")
+    for wrong in ("nothing.json", "..%2f..%2fnode.sqlite", "../../node.sqlite"):
+        assert httpx.get(f"{node.url}/readings/{node.reading_id}/{wrong}").status_code == 404
+
+
+def test_a_person_can_read_again_and_send_again(node: Node, refused: str) -> None:
+    answer = httpx.post(f"{node.url}/studies/{refused}/read")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{refused}")
+    found = httpx.get(f"{node.url}/api/studies/{refused}").json()
+    assert [reading["state"] for reading in found["readings"]] == ["waiting", "refused"]
+    assert found["aside"][0]["code"] == "changed"
+    assert httpx.post(f"{node.url}/deliveries/{node.delivery_id}/resend").status_code == 303
+    answer = httpx.post(f"{node.url}/api/deliveries/{node.delivery_id}/resend")
+    assert answer.status_code == 202
+    assert httpx.post(f"{node.url}/api/studies/1.2.3/read").status_code == 404
+    assert httpx.post(f"{node.url}/api/deliveries/none/resend").status_code == 404
+    told = [(entry["action"], entry["StudyInstanceUID"]) for entry in node.audit()]
+    assert ("read again", refused) in told
+    assert told.count(("resend", next(iter(node.datasets.values())).StudyInstanceUID)) == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}],
+)
+def test_another_site_cannot_act(node: Node, study: str, headers: dict[str, str]) -> None:
+    for path in (f"/studies/{study}/read", f"/deliveries/{node.delivery_id}/resend", "/upload", "/dicom-web/studies"):
+        answer = httpx.post(node.url + path, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "cross-site")
+    own = {"Origin": node.url, "Sec-Fetch-Site": "same-origin"}
+    assert httpx.post(f"{node.url}/studies/1.2.3/read", headers=own).status_code == 404
+
+
+def test_the_list_for_programs(node: Node, study: str) -> None:
+    rows = httpx.get(f"{node.url}/api/studies").json()["studies"]
+    (row,) = [row for row in rows if row["StudyInstanceUID"] == study]
+    assert row["PatientName"] == NAME
+    assert row["probability"] == 0.83
+    assert {item["destination"] for item in row["deliveries"]} == {"pacs", "fhir"}
+    assert all(row["state"] == "refused" for row in httpx.get(f"{node.url}/api/studies?state=refused").json()["studies"])
+
+
+def test_the_audit_trail_is_fhir(node: Node, study: str) -> None:
+    httpx.get(f"{node.url}/studies/{study}")
+    seen, url = [], f"{node.url}/api/audit?count=3"
+    for _ in range(3):
+        found = httpx.get(url)
+        assert found.headers["content-type"].startswith("application/fhir+json")
+        bundle = Bundle.model_validate_json(found.text)
+        seen += [entry.resource.id for entry in bundle.entry]
+        url = next(link.url for link in bundle.link if link.relation == "next")
+    assert seen == sorted(set(seen), key=int)
+    whole = Bundle.model_validate_json(httpx.get(f"{node.url}/api/audit?count=1000").text)
+    views = [entry.resource for entry in whole.entry if entry.resource.entity and entry.resource.action == "R"]
+    assert views[0].entity[0].what.identifier.value == f"urn:oid:{study}"
+    assert httpx.get(f"{node.url}/api/audit?count=0").json()["code"] == "request-wrong"
+
+
+def upload_dataset(number: int, *, study: str):
+    dataset = phantom_datasets()[0]
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{study}.1.{number}"
+    return dataset
+
+
+def zipped(*contents: bytes, name: str = "{n}.dcm") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for n, content in enumerate(contents):
+            archive.writestr(name.format(n=n), content)
+    return buffer.getvalue()
+
+
+def test_files_and_zips_are_uploaded(node: Node) -> None:
+    one, two, three = (encode(upload_dataset(n, study="2.25.901")) for n in (1, 2, 3))
+    files = [("files", ("a.dcm", one)), ("files", ("b.zip", zipped(two, b"no DICOM"))), ("files", ("", b""))]
+    answer = httpx.post(f"{node.url}/upload", files=files)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {"studies": ["2.25.901"], "outcomes": {"filed": 2, "unreadable": 1}, "codes": {"not-dicom": 1}}
+    answer = httpx.post(f"{node.url}/upload", content=zipped(one, three), headers={"Content-Type": "application/zip"})
+    assert answer.json()["outcomes"] == {"duplicate": 1, "filed": 1}
+    page = httpx.post(f"{node.url}/upload", files=files[:1], headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["location"]) == (303, "/?duplicate=1")
+    assert "1 duplicate." in httpx.get(f"{node.url}/?duplicate=1").text
+    assert not list(node.settings.spool.glob("*"))
+    assert not list(node.settings.node.folder.glob(".zip*"))
+
+
+def test_bad_uploads_are_refused(node: Node) -> None:
+    bomb = zipped(bytes(80 * 2**20))
+    for content, status, code in (
+        (zipped(b"x", name="../{n}"), 400, "archive-escapes"),
+        (bomb, 400, "archive-bomb"),
+        (b"PK\x03\x04 nonsense", 400, "damaged-archive"),
+    ):
+        answer = httpx.post(f"{node.url}/upload", content=content, headers={"Content-Type": "application/zip"})
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert httpx.post(f"{node.url}/upload", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 415
+    assert httpx.post(f"{node.url}/upload", files=[("files", ("a", b"nothing"))]).status_code == 422
+    packed = httpx.post(
+        f"{node.url}/upload", content=b"x", headers={"Content-Type": "application/zip", "Content-Encoding": "gzip"}
+    )
+    assert packed.status_code == 415
+    assert not list(node.settings.spool.glob("*"))
+
+
+def test_metrics_and_readiness(node: Node) -> None:
+    assert httpx.get(f"{node.url}/health").text == "up\n"
+    answer = httpx.get(f"{node.url}/ready")
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["No receiver is running.", "No worker is running."]
+    text = httpx.get(f"{node.url}/metrics").text
+    samples = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert samples["pneumoscope_studies", ("state", "read")] == 1
+    assert samples["pneumoscope_deliveries", ("destination", "fhir"), ("state", "delivered")] == 1
+    assert samples["pneumoscope_processes_alive", ("kind", "server")] == 1
+    assert samples["pneumoscope_model_info", ("device_uid", "2.25.9"), ("model", "lung-lesion 0.1.0")] == 1
+    assert 0 < samples["pneumoscope_disk_free_share",] < 1
+    assert ("pneumoscope_oldest_waiting_delivery_age_seconds",) in samples
+    assert ("pneumoscope_http_requests_total", ("method", "GET"), ("route", "/health"), ("status", "200")) in samples

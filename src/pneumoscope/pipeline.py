@@ -1,13 +1,13 @@
 """The path of a study, in order; the only place that knows the order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pneumoscope.classification import score_study
 from pneumoscope.classification.guard import assess
 from pneumoscope.findings import key_slices, measure, severity_points
-from pneumoscope.intake import open_input
+from pneumoscope.intake import from_files, open_input
 from pneumoscope.models import Bundle
 from pneumoscope.records import Reading, SeriesVerdict, Volume
 from pneumoscope.segmentation import LungLesionNetwork, segment
@@ -26,6 +26,18 @@ def read_path(path: Path, bundle: Bundle, *, progress: Progress = lambda *_: Non
     return read_volume(volume, bundle, verdicts=verdicts, progress=progress)
 
 
+def read_files(files: Sequence[Path], bundle: Bundle, *, made_at: datetime, progress: Progress = lambda *_: None) -> Reading:
+    """Read the study that lies in these DICOM files. Raises what its stages raise.
+
+    ``made_at`` stands in the results and in their UIDs, so that reading again what was interrupted gives the same objects.
+    """
+    found = from_files(files, lambda done, total: progress("find", done, total))
+    series, verdicts = choose_series(found.instances, found.studies)
+    progress("find", 1, 1)
+    volume = load_volume(series, progress=lambda done, total: progress("load", done, total))
+    return read_volume(volume, bundle, verdicts=verdicts, made_at=made_at, progress=progress)
+
+
 def load_path(path: Path, *, progress: Progress = lambda *_: None) -> tuple[Volume, tuple[SeriesVerdict, ...]]:
     """Find, choose and decode the series to be read."""
     with open_input(path, progress=lambda done, total: progress("find", done, total)) as found:
@@ -41,9 +53,10 @@ def read_volume(
     bundle: Bundle,
     *,
     verdicts: tuple[SeriesVerdict, ...] = (),
+    made_at: datetime | None = None,
     progress: Progress = lambda *_: None,
 ) -> Reading:
-    """Segment, judge and measure a volume."""
+    """Segment, judge and measure a volume; ``made_at`` is now unless given."""
     segmented = segment(
         volume,
         LungLesionNetwork(bundle.onnx),
@@ -66,7 +79,7 @@ def read_volume(
         notices=(*volume.notices, *assessment.doubts, *assessment.warnings),
         verdicts=verdicts,
         model=bundle.model,
-        made_at=datetime.now(UTC),
+        made_at=made_at or datetime.now(UTC),
     )
     progress("measure", 2, 2)
     return reading

@@ -4,7 +4,7 @@ import os
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +62,9 @@ def open_input(path: Path, *, progress: Callable[[int, int], None] | None = None
                 unpack(path, to=Path(folder))
                 yield _from_folder(Path(folder), progress)
         elif path.name.upper() == "DICOMDIR":
-            yield _from_files(_referenced(path) or _walk(path.parent), progress)
+            yield from_files(_referenced(path) or _walk(path.parent), progress)
         else:
-            yield _from_files([path], progress)
+            yield from_files([path], progress)
     except PermissionError as fault:
         raise InputNotFound("The path may not be opened by this user.", code="no-permission") from fault
 
@@ -76,7 +76,7 @@ def _from_folder(folder: Path, progress: Callable[[int, int], None] | None) -> I
     volumes = [file for file in files if is_volume_file(file)]
     if len(volumes) == 1 and not any(_is_dicom(file) for file in files):
         return Input(volume=read_volume_file(volumes[0]), skipped={"not-dicom": len(files) - 1} if len(files) > 1 else {})
-    return _from_files(files, progress)
+    return from_files(files, progress)
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -104,7 +104,8 @@ def _referenced(directory: Path) -> list[Path]:
     return files
 
 
-def _from_files(files: list[Path], progress: Callable[[int, int], None] | None) -> Input:
+def from_files(files: Sequence[Path], progress: Callable[[int, int], None] | None = None) -> Input:
+    """What these DICOM files hold. Raises NothingReadable."""
     skipped: Counter[str] = Counter()
     headers: list[Header | Crashed] = []
     if len(files) < PARALLEL_FROM:

@@ -1,0 +1,55 @@
+"""Takes studies that are complete and puts readings into the queue."""
+
+import structlog
+from dbos import DBOS
+
+from pneumoscope.filing.completeness import Judge
+from pneumoscope.store import readings, studies
+from pneumoscope.store.schema import Priority
+from pneumoscope.worker.workflow import QUEUE, WORKFLOW, Bench
+
+log = structlog.get_logger()
+
+
+class Clerk:
+    """Every worker has one; the rows decide which of them takes a study."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._judge = Judge(bench.store, bench.settings.arrival)
+
+    def look(self) -> None:
+        """Take what is complete, enqueue what is due, and make room for what is urgent."""
+        database = self._bench.store.database
+        with database.look() as db:
+            arriving = studies.arriving(db)
+            due = readings.to_enqueue(db)
+        for study in arriving:
+            if self._judge.is_due(study):
+                with database.begin() as db:
+                    reading_id = studies.take(db, study.StudyInstanceUID, revision=study.revision)
+                if reading_id:
+                    log.info("A study is complete", reading_id=reading_id, images=study.images)
+                    with database.look() as db:
+                        due.append(readings.get(db, reading_id))
+        self._judge.forget({study.StudyInstanceUID for study in arriving})
+        for row in due:
+            self._enqueue(row["id"], row["attempts"], row["priority"])
+        self._make_room()
+
+    def _enqueue(self, reading_id: str, attempts: int, priority: int) -> None:
+        # named by reading and attempt: enqueued twice, by two workers or after a crash, it is one
+        workflow_id = f"{reading_id}.{attempts + 1}"
+        DBOS.enqueue_workflow_with_options(
+            {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": workflow_id, "priority": priority}, reading_id
+        )
+        self._bench.store.database.insist(lambda db: readings.enqueued(db, reading_id, workflow_id))
+
+    def _make_room(self) -> None:
+        """Back-filling never delays a new study: what is under way of it is stopped and waits again."""
+        if self._bench.reading_priority != Priority.BACKFILL:
+            return
+        with self._bench.store.database.look() as db:
+            urgent = readings.urgent_waiting(db, than=Priority.BACKFILL)
+        if urgent:
+            self._bench.reader.stop()

@@ -1,0 +1,84 @@
+"""A worker process: DBOS carries readings out; beside it, each in a thread, the clerk, the outbox and the watch."""
+
+import signal
+import threading
+from types import FrameType
+
+import structlog
+from dbos import DBOS, DBOSConfig
+
+from pneumoscope import telemetry
+from pneumoscope.config import Settings
+from pneumoscope.loops import every
+from pneumoscope.store import Database, FolderStore, Store, processes
+from pneumoscope.worker.child import Reader
+from pneumoscope.worker.clerk import Clerk
+from pneumoscope.worker.posting import Posting
+from pneumoscope.worker.retention import Retention
+from pneumoscope.worker.syslog import Syslog
+from pneumoscope.worker.watch import Watch
+from pneumoscope.worker.workflow import QUEUE, Bench, set_bench
+
+#: Workflows of another format are left to workers that know it.
+WORKFLOW_FORMAT = "1"
+#: How long a worker that is asked to stop goes on with the reading under way.
+PARTING_S = 20
+#: What an idle moment between two readings costs at most.
+QUEUE_POLL_S = 0.05
+log = structlog.get_logger()
+
+
+def run(settings: Settings) -> None:
+    """Work until asked to stop."""
+    telemetry.set_up(settings, kind="worker")
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    store = Store(database=Database(settings.database_url), files=FolderStore(settings.objects))
+    store.database.migrate()
+    with store.database.begin() as db:
+        process_id = processes.enter(db, "worker")
+    reader = Reader(settings.node.model)
+    log.info("A worker started", process_id=process_id, model=reader.start())
+    bench = Bench(settings=settings, store=store, process_id=process_id, reader=reader)
+    _launch(bench)
+    watch = Watch(bench, stop)
+    threads = [
+        every(1.0, watch.beat, stop=stop, name="beat"),
+        every(1.0, watch.look_around, stop=stop, name="watch"),
+        every(0.25, Clerk(bench).look, stop=stop, name="clerk"),
+        every(0.25, Posting(bench).look, stop=stop, name="outbox"),
+        every(60.0, Retention(bench).look, stop=stop, name="retention"),
+    ]
+    if settings.logs.syslog:
+        threads.append(every(1.0, Syslog(bench).look, stop=stop, name="syslog"))
+    stop.wait()
+    log.info("The worker ends")
+    DBOS.destroy(workflow_completion_timeout_sec=PARTING_S)
+    reader.stop()
+    for thread in threads:
+        thread.join(timeout=5)
+    watch.leave()
+    store.database.close()
+
+
+def _launch(bench: Bench) -> None:
+    set_bench(bench)
+    config: DBOSConfig = {
+        "name": "pneumoscope",
+        "system_database_url": bench.settings.workflow_url,
+        "executor_id": bench.process_id,
+        "application_version": WORKFLOW_FORMAT,
+        "log_level": "ERROR",
+        "max_executor_threads": 8,
+    }
+    if bench.settings.logs.traces_url:
+        config |= {"enable_otlp": True, "otlp_traces_endpoints": [bench.settings.logs.traces_url]}
+    DBOS(config=config)
+    DBOS.launch()
+    # one at a time: a reading uses every core
+    DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=QUEUE_POLL_S, on_conflict="always_update")

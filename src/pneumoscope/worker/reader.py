@@ -1,0 +1,103 @@
+"""A process that reads studies, each in a forked child: what crashes or leaks there costs one study and nothing else.
+
+It speaks JSON lines: a job comes in, a result goes out. It is small and without threads, so that forking it is safe and quick,
+and has everything imported that a reading needs.
+"""
+
+import importlib
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pneumoscope.errors import OperatorNeeded, PneumoscopeError, Rejected
+from pneumoscope.models import DEFAULT_BUNDLE, Bundle, load_bundle
+from pneumoscope.models.library import find
+from pneumoscope.output import write_all
+from pneumoscope.parallel import Crashed, fork_map
+from pneumoscope.pipeline import read_files
+from pneumoscope.records import Reading, Region
+from pneumoscope.results.build import build_parcels
+from pneumoscope.results.words import headline
+from pneumoscope.telemetry import die_with_parent
+
+#: What a reading imports on its way; here it is imported once for all.
+ONCE = (
+    "onnxruntime",
+    "SimpleITK",
+    "pneumoscope.results.capture",
+    "pneumoscope.results.encode",
+    "pneumoscope.results.seg",
+    "pneumoscope.results.sr",
+)
+Json = dict[str, Any]
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    die_with_parent()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
+    for module in ONCE:
+        importlib.import_module(module)
+    bundle = _bundle(sys.argv[1] if len(sys.argv) > 1 else "")
+    _say(answers, {"ready": True, "model": f"{bundle.model.name} {bundle.model.version}"})
+    for line in sys.stdin:
+        job = json.loads(line)
+        for _, result in fork_map(lambda given: _read(given, bundle), [job], processes=1, with_children=True):
+            _say(answers, {"outcome": "crashed"} if isinstance(result, Crashed) else result)
+
+
+def _bundle(model: str) -> Bundle:
+    return load_bundle(find(model) if model else DEFAULT_BUNDLE)
+
+
+def _say(answers: Any, document: Json) -> None:  # noqa: ANN401 - a text file
+    answers.write(json.dumps(document) + "\n")
+    answers.flush()
+
+
+def _read(job: Json, bundle: Bundle) -> Json:
+    """``job``: ``files``, ``made_at``, and the folder ``out`` that the results are written to, all or none."""
+    die_with_parent()
+    os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
+    try:
+        reading = read_files([Path(name) for name in job["files"]], bundle, made_at=datetime.fromisoformat(job["made_at"]))
+        parcels = build_parcels(reading)
+        write_all(parcels, Path(job["out"]))
+    except Rejected as fault:
+        return {"outcome": "refused", "code": fault.code, "message": str(fault)}
+    except OperatorNeeded as fault:
+        return {"outcome": "operator", "code": fault.code, "message": str(fault)}
+    except PneumoscopeError as fault:
+        return {"outcome": "failed", "code": fault.code, "message": str(fault)}
+    except MemoryError:
+        return {"outcome": "crashed"}
+    except Exception as fault:  # noqa: BLE001  a process boundary: a bug is told by its kind, its text may quote a patient
+        return {
+            "outcome": "failed",
+            "code": "bug",
+            "message": f"The reading failed by a fault of ours ({type(fault).__name__}).",
+        }
+    return {
+        "outcome": "read",
+        "summary": _summary(reading),
+        "parcels": [{"name": parcel.name, "media_type": parcel.media_type} for parcel in parcels],
+    }
+
+
+def _summary(reading: Reading) -> Json:
+    return {
+        "probability": reading.scores.probability,
+        "category": str(reading.scores.category),
+        "headline": headline(reading),
+        "involved_share": reading.finding(Region.LUNGS).share,
+        "model": f"{reading.model.name} {reading.model.version}",
+        "device_uid": reading.model.device_uid,
+    }
+
+
+if __name__ == "__main__":
+    main()

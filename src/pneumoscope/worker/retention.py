@@ -1,0 +1,39 @@
+"""Removes old studies, by age and by the disk's share; never one with something not yet delivered."""
+
+from datetime import timedelta
+
+import structlog
+
+from pneumoscope.store import audit, now, retention
+from pneumoscope.worker.workflow import Bench
+
+BATCH = 50
+log = structlog.get_logger()
+
+
+class Retention:
+    """Looks once a minute; several workers may do so at once."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def look(self) -> None:
+        """Remove what is past its time, and more where the disk is too full."""
+        disk = self._bench.settings.disk
+        self._remove(older_than=timedelta(days=disk.keep_days), limit=BATCH)
+        if 1 - self._bench.store.files.free_share() > disk.max_share:
+            self._remove(older_than=timedelta(0), limit=BATCH)
+
+    def _remove(self, *, older_than: timedelta, limit: int) -> None:
+        store = self._bench.store
+        with store.database.look() as db:
+            studies = retention.removable(db, before=now() - older_than, limit=limit)
+        for StudyInstanceUID in studies:
+            with store.database.begin() as db:
+                keys = retention.remove(db, StudyInstanceUID)
+                if keys:
+                    audit.record(db, action="remove", actor="retention", StudyInstanceUID=StudyInstanceUID)
+            for key in keys:
+                store.files.delete(key)
+            if keys:
+                log.info("A study was removed by age or for room", files=len(keys))

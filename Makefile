@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo test check bench docs lock train evidence clean
+.PHONY: demo stop test check bench docs lock train evidence clean
 
 PYTHON ?= python3
 BIN = .venv/bin
@@ -10,8 +10,11 @@ DEV = .venv/.dev
 
 demo: $(RUNTIME)
 	@test -d build/demo/study || { rm -rf build/demo/partial && $(BIN)/pneumoscope phantom build/demo/partial && mv build/demo/partial build/demo/study; }
-	@$(BIN)/pneumoscope read build/demo/study --out build/demo/result
-	@echo "Open build/demo/result/report.html in a browser."
+	@$(BIN)/python scripts/demo.py
+
+# Ends the node that `make demo` started.
+stop:
+	@$(BIN)/python scripts/demo.py stop
 
 test: $(DEV)
 	@scripts/peers.sh
@@ -27,6 +30,10 @@ check: $(DEV)
 bench: $(DEV)
 	$(BIN)/python bench/loading.py
 	$(BIN)/python bench/reading.py
+	$(BIN)/python bench/receiving.py
+	$(BIN)/python bench/node.py latency
+	$(BIN)/python bench/node.py queue
+	$(BIN)/python bench/node.py queue --postgres
 
 # Takes anew the picture of the report that the README shows.
 docs: $(DEV) demo

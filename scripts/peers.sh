@@ -5,6 +5,8 @@ missing=
 have() { command -v "$1" >/dev/null 2>&1; }
 have dsrdump || missing="$missing dcmtk"
 have dciodvfy || missing="$missing dicom3tools"
+have Orthanc || missing="$missing orthanc orthanc-dicomweb"
+[ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || missing="$missing postgresql"
 have chromium || missing="$missing chromium"
 have minisign || missing="$missing minisign"
 [ -d /usr/share/fonts/opentype/noto ] || missing="$missing fonts-noto-cjk"

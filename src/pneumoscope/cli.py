@@ -154,6 +154,71 @@ def phantom(  # noqa: PLR0913, PLR0917 - each is an option of the verb
     print(f"{spec.slices} images in {folder}; true volumes: " + ", ".join(f"{name} {ml:.1f} ml" for name, ml in truth.items()))
 
 
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file, TOML; default: that named by PNEUMOSCOPE_CONFIG.")
+]
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """Run the node: DICOM listener, web server and workers, all on this machine, until stopped."""
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.node.serve import address
+        from pneumoscope.node.serve import serve as run
+
+        settings = load_settings(config)
+        listens = f"DICOM: {settings.dicom.ae_title} on port {settings.dicom.port}. Studies: {address(settings)}"
+        run(settings, file=config, ready=lambda: print(f"The node is ready. {listens}", flush=True))
+
+
+@app.command()
+def work(config: Config = None) -> None:
+    """Run one more worker, here or on another machine that shares the node's database and folder, until stopped."""
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.node.prepare import prepare
+        from pneumoscope.worker.process import run
+
+        settings = load_settings(config)
+        prepare(settings)
+        run(settings)
+
+
+@app.command()
+def check(config: Config = None) -> None:
+    """Look whether the node can work: disk, model, database, clock, ports, certificates, peers. Exit status 4 if not."""
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.errors import OperatorNeeded
+        from pneumoscope.node.check import check as look
+        from pneumoscope.node.screen import print_check
+
+        if wrong := print_check(look(load_settings(config))):
+            raise OperatorNeeded(f"{wrong} of these must be put right.", code="check-failed")
+
+
+@app.command()
+def backfill(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of old studies, which is left as it is.")] = None,
+    pacs: Annotated[str | None, typer.Option("--pacs", help="Or a PACS that the settings name.")] = None,
+    since: Annotated[str, typer.Option("--since", help="From this study date on, YYYYMMDD.")] = "",
+    until: Annotated[str, typer.Option("--until", help="Up to this study date, YYYYMMDD.")] = "",
+    config: Config = None,
+) -> None:
+    """Bring old studies to a running node, never before new ones; goes on where it stopped."""
+    if (folder is None) == (pacs is None):
+        raise typer.BadParameter("give a folder or --pacs")
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.node.backfill import run
+        from pneumoscope.progress import case_bar
+
+        with case_bar("taking in old studies") as step:
+            told = run(load_settings(config), folder=folder, pacs=pacs, since=since, until=until, progress=step)
+        print(told)
+
+
 @models_app.command("list")
 def list_models() -> None:
     """Show the models of this machine, shipped and installed, and whether each is whole."""

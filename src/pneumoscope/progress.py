@@ -64,9 +64,9 @@ def stage_bars(*, visible: bool) -> Iterator[StageBars]:
 
 
 @contextmanager
-def case_bar() -> Iterator[Callable[[int, int], None]]:
+def case_bar(title: str = "scoring cases") -> Iterator[Callable[[int, int], None]]:
     """One bar for many cases; yields a function that takes (done, total)."""
-    columns = (TextColumn("scoring cases"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -17,6 +17,7 @@ JOURNEY = "A study walks through the house front to back"
 NETWORK = "No network and no database under the pipeline"
 TORCH = "Only training imports torch"
 ARRAYS = "Models see arrays"
+LISTENERS = "What listens to the network loads no model"
 
 #: (contract, file to which a line is added, the line)
 BREAKS = [
@@ -28,6 +29,8 @@ BREAKS = [
     (NETWORK, "phantom/render.py", "import sqlite3"),
     (TORCH, "segmentation/network.py", "import torch"),
     (TORCH, "records.py", "import onnx"),
+    (LISTENERS, "receiver/scp.py", "import pneumoscope.models"),
+    (LISTENERS, "server/app.py", "import onnxruntime"),
     (ARRAYS, "findings.py", "import pydicom"),
     (ARRAYS, "models/__init__.py", "def f():\n    import highdicom"),
 ]

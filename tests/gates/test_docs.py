@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +90,17 @@ def codes(*, of_notices: bool) -> set[str]:
     return found
 
 
+def test_settings_are_documented() -> None:
+    written = subprocess.run(
+        [sys.executable, "-c", "import settings_page; print(settings_page.page(), end='')"],
+        cwd=ROOT / "scripts",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert page("settings.md") == written.stdout, "scripts/settings_page.py writes it anew"
+
+
 def test_errors_are_documented() -> None:
     known = codes(of_notices=False)
     assert {"input-not-found", "archive-bomb", "disk-full"} <= known
@@ -95,7 +108,13 @@ def test_errors_are_documented() -> None:
 
 
 def test_no_error_is_documented_that_is_not_raised() -> None:
-    assert set(re.findall(r"^\| `([a-z-]+)`", page("exit-codes.md"), re.MULTILINE)) <= codes(of_notices=False)
+    literals = {
+        node.value
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert set(re.findall(r"^\| `([a-z-]+)`", page("exit-codes.md"), re.MULTILINE)) <= literals
 
 
 def test_notices_are_documented() -> None:

@@ -1,0 +1,233 @@
+"""Tells an operator in one screen what is wrong with a node: each thing is looked at by itself, and nothing is changed."""
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+import httpx
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from sqlalchemy.exc import SQLAlchemyError
+
+from pneumoscope.config import Settings
+from pneumoscope.delivery.association import Peer, associate
+from pneumoscope.errors import PneumoscopeError
+from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
+from pneumoscope.models.library import find
+from pneumoscope.node.serve import address
+from pneumoscope.store import Database, processes
+from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
+from pneumoscope.worker.destinations import as_tls, make_destination
+
+CERTIFICATE_WARNING = timedelta(days=30)
+CLOCK_TOLERANCE_S = 5.0
+ECHO_TIMEOUT_S = 5.0
+
+
+class Verdict(StrEnum):
+    """How a thing stands."""
+
+    GOOD = "good"
+    LOOK = "look"  # works, and will not for long, or not as meant
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One thing that was looked at."""
+
+    title: str
+    verdict: Verdict
+    text: str
+
+
+Finding = tuple[Verdict, str]
+
+
+def check(settings: Settings) -> Iterator[Line]:
+    """Look at everything, one thing after another."""
+    database = Database(settings.database_url)
+    things: list[tuple[str, Callable[[], Finding]]] = [
+        ("disk", lambda: _disk(settings)),
+        ("model", lambda: _model(settings)),
+        ("database", lambda: _database(database)),
+        ("clock", lambda: _clock(database)),
+        ("web port", lambda: _web(settings)),
+        ("DICOM port", lambda: _listener(settings)),
+        ("processes", lambda: _processes(database, settings)),
+        ("studies", lambda: _studies(database)),
+        ("outbox", lambda: _outbox(database)),
+        *((f"certificate {path.name}", lambda p=path, k=key: _certificate(p, k)) for path, key in _certificates(settings)),
+        *(
+            (f"sender {sender.ae_title}", lambda s=sender: _echo(settings, s.ae_title, s.host or "127.0.0.1", s.port))
+            for sender in settings.dicom.senders
+            if sender.port and sender.ae_title != "*"
+        ),
+        *(
+            (f"PACS {pacs.name}", lambda p=pacs: _echo(settings, p.ae_title or "", p.host, p.port))
+            for pacs in settings.pacs
+            if pacs.port
+        ),
+        *(
+            (f"destination {given.name}", lambda g=given: (Verdict.GOOD, make_destination(g, settings).probe()))
+            for given in settings.destinations
+        ),
+    ]
+    for title, look in things:
+        try:
+            verdict, text = look()
+        except PneumoscopeError as fault:
+            verdict, text = Verdict.WRONG, f"{fault} ({fault.code})"
+        except (OSError, SQLAlchemyError, ValueError) as fault:
+            verdict, text = Verdict.WRONG, f"It cannot be looked at: {type(fault).__name__}."
+        yield Line(title=title, verdict=verdict, text=text)
+    database.close()
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = next(path for path in (settings.node.folder.absolute(), *settings.node.folder.absolute().parents) if path.exists())
+    usage = shutil.disk_usage(folder)
+    free = usage.free / usage.total
+    text = f"{free:.0%} free, {usage.free / 1e9:.0f} GB; below {settings.disk.watermark:.0%} nothing is received."
+    if free < settings.disk.watermark:
+        return Verdict.WRONG, text
+    return (Verdict.LOOK if 1 - free > settings.disk.max_share else Verdict.GOOD), text
+
+
+def _model(settings: Settings) -> Finding:
+    found = examine(find(settings.node.model) if settings.node.model else DEFAULT_BUNDLE, trust=trust())
+    if found.fault:
+        raise found.fault
+    assert found.manifest is not None
+    return (
+        Verdict.GOOD,
+        f"{found.manifest.name} {found.manifest.version}, signed by {found.signer.title if found.signer else '-'}.",
+    )
+
+
+def _database(database: Database) -> Finding:
+    database.ping()
+    with database.engine.connect() as db:
+        there = sa.inspect(db).has_table("study")
+    kind = "SQLite" if database.is_sqlite else "PostgreSQL"
+    return (
+        (Verdict.GOOD, f"{kind} answers.")
+        if there
+        else (Verdict.LOOK, f"{kind} answers and is empty: the node was never started.")
+    )
+
+
+def _clock(database: Database) -> Finding:
+    """Ours against the database server's, or against the newest row where the database is a file."""
+    with database.engine.connect() as db:
+        if not database.is_sqlite:
+            off_s = abs((db.execute(sa.text("SELECT now()")).scalar_one() - datetime.now(UTC)).total_seconds())
+            text = f"{off_s:.1f} s off the database server's; at most {CLOCK_TOLERANCE_S:.0f} s is right."
+            return (Verdict.GOOD if off_s <= CLOCK_TOLERANCE_S else Verdict.WRONG), text
+        newest = (
+            db.execute(sa.select(sa.func.max(reading.c.created_at))).scalar() if sa.inspect(db).has_table("reading") else None
+        )
+    if newest and newest.replace(tzinfo=UTC) > datetime.now(UTC) + timedelta(seconds=CLOCK_TOLERANCE_S):
+        return Verdict.WRONG, "The newest reading lies in the future: the clock was set back."
+    return Verdict.GOOD, f"It is {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC."
+
+
+def _web(settings: Settings) -> Finding:
+    try:
+        answer = httpx.get(f"{address(settings)}health", timeout=3, verify=False)  # noqa: S501 - our own server
+    except httpx.HTTPError:
+        return _free(settings.http.host, settings.http.port, "the node is not running")
+    ours = answer.status_code == httpx.codes.OK
+    return (
+        (Verdict.GOOD, f"The node answers at {address(settings)}.")
+        if ours
+        else (Verdict.WRONG, "Something else answers there.")
+    )
+
+
+def _listener(settings: Settings) -> Finding:
+    try:
+        return _echo(settings, settings.dicom.ae_title, "127.0.0.1", settings.dicom.port)
+    except PneumoscopeError:
+        return _free(settings.dicom.host, settings.dicom.port, "the node is not running, or refuses this machine")
+
+
+def _free(host: str, port: int, otherwise: str) -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            return Verdict.WRONG, f"Port {port} needs more rights than this user has."
+        except OSError:
+            return Verdict.WRONG, f"Port {port} is taken, and what is there does not answer as a node."
+    return Verdict.LOOK, f"Port {port} is free: {otherwise}."
+
+
+def _echo(settings: Settings, ae_title: str, host: str, port: int | None) -> Finding:
+    assert port is not None
+    tls = as_tls(settings.dicom.tls) if settings.dicom.tls.certificate else None
+    peer = Peer(
+        ae_title=ae_title,
+        host=host,
+        port=port,
+        calling_ae_title=settings.dicom.ae_title,
+        tls=tls,
+        timeout_s=ECHO_TIMEOUT_S,
+        deadline_s=2 * ECHO_TIMEOUT_S,
+    )
+    with associate(peer, [build_context(Verification)]) as association:
+        if association.send_c_echo().get("Status") != 0:
+            return Verdict.WRONG, f"{ae_title} takes the association and does not answer C-ECHO with success."
+    return Verdict.GOOD, f"{ae_title} answers."
+
+
+def _processes(database: Database, settings: Settings) -> Finding:
+    with database.look() as db:
+        kinds = [found.kind for found in processes.alive(db)]
+        known = db.execute(sa.select(process.c.id).limit(1)).first()
+    if not known:
+        return Verdict.LOOK, "None was ever started."
+    text = ", ".join(f"{kinds.count(kind)} {kind}s" for kind in ("receiver", "server", "worker"))
+    wanted = {"receiver": settings.dicom.receivers, "server": 1, "worker": 1}
+    return (Verdict.GOOD if all(kinds.count(k) >= n for k, n in wanted.items()) else Verdict.LOOK), f"{text}."
+
+
+def _studies(database: Database) -> Finding:
+    with database.look() as db:
+        rows = db.execute(sa.select(study.c.state, sa.func.count()).group_by(study.c.state)).all()
+    counts = {str(state): int(number) for state, number in rows}
+    text = ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "none yet"
+    return (Verdict.LOOK if counts.get(StudyState.FAILED) else Verdict.GOOD), f"{text}."
+
+
+def _outbox(database: Database) -> Finding:
+    with database.look() as db:
+        rows = db.execute(sa.select(delivery.c.state, sa.func.count()).group_by(delivery.c.state)).all()
+    counts = {str(state): int(number) for state, number in rows}
+    text = ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "empty"
+    return (Verdict.LOOK if counts.get(DeliveryState.STOPPED) else Verdict.GOOD), f"{text}."
+
+
+def _certificates(settings: Settings) -> list[tuple[Path, Path | None]]:
+    pairs = [(settings.http.certificate, settings.http.key)]
+    pairs += [(owner.tls.certificate, owner.tls.key) for owner in (settings.dicom, *settings.pacs, *settings.destinations)]
+    return list(dict.fromkeys((certificate, key) for certificate, key in pairs if certificate))
+
+
+def _certificate(path: Path, key: Path | None) -> Finding:
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    until = certificate.not_valid_after_utc
+    if key and load_pem_private_key(key.read_bytes(), None).public_key() != certificate.public_key():
+        return Verdict.WRONG, "The key is not that of the certificate."
+    if not certificate.not_valid_before_utc <= datetime.now(UTC) <= until:
+        return Verdict.WRONG, f"It holds from {certificate.not_valid_before_utc:%Y-%m-%d} to {until:%Y-%m-%d}."
+    soon = until - datetime.now(UTC) < CERTIFICATE_WARNING
+    return (Verdict.LOOK if soon else Verdict.GOOD), f"It holds until {until:%Y-%m-%d}."

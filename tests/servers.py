@@ -139,7 +139,9 @@ class Orthanc:
     def start(self) -> None:
         (self.folder / "orthanc.json").write_text(json.dumps(self._config))
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(["Orthanc", str(self.folder / "orthanc.json")], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                ["Orthanc", str(self.folder / "orthanc.json")], stdout=log, stderr=log, env={**os.environ, "TCP_NODELAY": "1"}
+            )
         wait_for(lambda: listening(self.dicom_port) and listening(self.http_port), what="Orthanc")
 
     def kill(self) -> None:

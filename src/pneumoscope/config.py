@@ -74,7 +74,7 @@ class Dicom(_Section):
     ae_title: AeTitle = Field("PNEUMOSCOPE", description="Our AE title; calls for another are refused.")
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - senders are listed by address
     port: Port = Field(11112, description="Port to listen on.")
-    receivers: int = Field(1, ge=1, le=16, description="Receiver processes that share the port.")
+    receivers: int = Field(2, ge=1, le=16, description="Receiver processes that share the port.")
     senders: tuple[Sender, ...] = Field((Sender(),), description="Who may send; all others are refused.")
     tls: Tls = Field(Tls(), description="Where a certificate is set, only TLS is spoken.")
     max_associations: int = Field(20, ge=1, le=500, description="Associations at once, per receiver process.")

@@ -24,6 +24,7 @@ from pneumoscope.receiver.classes import STORED, SYNTAXES
 from pneumoscope.receiver.house import Caller, House
 from pneumoscope.receiver.metrics import ASSOCIATIONS, REJECTED
 from pneumoscope.receiver.storing import Storing
+from pneumoscope.receiver.swift import SwiftHandler
 from pneumoscope.receiver.tls import server_context
 from pneumoscope.store import audit
 
@@ -84,8 +85,9 @@ class Listener:
             *((ending, self._ended) for ending in (evt.EVT_RELEASED, evt.EVT_ABORTED, evt.EVT_CONN_CLOSE)),
         ]
         server = _Server(
-            ae, (settings.host, settings.port), settings.ae_title, ae.supported_contexts, context, evt_handlers=handlers
+            ae, (settings.host, settings.port), settings.ae_title, ae.supported_contexts, context, handlers, SwiftHandler
         )
+        ae._servers.append(server)  # as the library's own way of starting does
         server.request_queue_size = 64
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="listener", daemon=True).start()
         return server
@@ -131,8 +133,6 @@ class Listener:
     def stop_accepting(self) -> None:
         """Take no further association; those that are open go on."""
         self._server.shutdown()
-        if self._server.socket:
-            self._server.socket.close()
 
     @property
     def open_associations(self) -> int:

@@ -12,6 +12,8 @@ from pneumoscope.store.studies import Arriving
 
 #: Between two images a sender may take so many times as long as it ever took before.
 PATIENCE = 4.0
+#: These know how many images there will be; a PACS only how many it has got so far.
+FINAL = ("mpps", "ian")
 
 
 def due_in_s(study: Arriving, *, whole: bool, moment: datetime, settings: Arrival) -> float:
@@ -23,9 +25,10 @@ def due_in_s(study: Arriving, *, whole: bool, moment: datetime, settings: Arriva
         return float("inf")
     since_s = (moment - study.last_image_at).total_seconds()
     if study.expected_images is not None:
-        if study.images >= study.expected_images:
+        if study.images < study.expected_images:
+            return max(0.0, settings.expectation_wait_s - since_s)
+        if study.expectation_source in FINAL:
             return 0.0
-        return max(0.0, settings.expectation_wait_s - since_s)
     quiet_s = settings.quiet_s
     if whole:
         quiet_s = min(quiet_s, max(settings.settle_s, PATIENCE * study.longest_pause_s))
@@ -33,10 +36,25 @@ def due_in_s(study: Arriving, *, whole: bool, moment: datetime, settings: Arriva
 
 
 def is_whole(instances: list[Instance]) -> bool:
-    """Whether these images make at least one stack that may be read, and no stack that could be read lacks slices."""
+    """Whether these images make at least one stack that may be read, no stack lacks slices, and no number is left out."""
     stacks = build_stacks(instances)
     readable = [stack for stack in stacks if first_broken(stack)[1] is None]
-    return bool(readable) and not any(missing_count(stack) for stack in stacks if len(stack.positions_mm) > 1)
+    if not readable or any(missing_count(stack) for stack in stacks if len(stack.positions_mm) > 1):
+        return False
+    return all(_counts_through(instances, stack.first.SeriesInstanceUID) for stack in readable)
+
+
+def _counts_through(instances: list[Instance], SeriesInstanceUID: str) -> bool:
+    """Whether a series' numbers run from its start without a gap, as far as it has numbers at all.
+
+    Half of a series looks whole by its positions where every other slice came, or where it came head first and is numbered
+    feet first.
+    """
+    found = [one.InstanceNumber for one in instances if one.SeriesInstanceUID == SeriesInstanceUID]
+    numbers = {number for number in found if number is not None}
+    if len(numbers) < len(found):  # some without, or some twice: they tell nothing
+        return True
+    return min(numbers) <= 1 and max(numbers) - min(numbers) + 1 == len(numbers)
 
 
 class Judge:
@@ -51,6 +69,7 @@ class Judge:
         """Whether the study is complete, as far as can be known."""
         moment = now()
         if study.open_arrivals:
+            self._look_at(study)  # while the rest is on its way, so that nothing is left to read at the end
             return False
         # what would be due even where it is not whole needs no look at its images, nor does what is not due though whole
         if due_in_s(study, whole=False, moment=moment, settings=self._settings) == 0:
@@ -68,12 +87,16 @@ class Judge:
     def _is_whole(self, study: Arriving) -> bool:
         uid = study.StudyInstanceUID
         if self._whole.get(uid, (0, False))[0] != study.revision:
+            instances = [one for found in self._look_at(study).values() for one in found]
+            self._whole[uid] = (study.revision, is_whole(instances))
+        return self._whole[uid][1]
+
+    def _look_at(self, study: Arriving) -> dict[str, tuple[Instance, ...]]:
+        headers = self._headers.setdefault(study.StudyInstanceUID, {})
+        if len(headers) < study.images:
             with self._store.database.look() as db:
-                keys = studies.source_keys(db, uid)
-            headers = self._headers.setdefault(uid, {})
+                keys = studies.source_keys(db, study.StudyInstanceUID)
             for key in keys:
                 if key not in headers:
                     headers[key] = read_header(self._store.files.path(key)).instances
-            instances = [one for found in headers.values() for one in found]
-            self._whole[uid] = (study.revision, is_whole(instances))
-        return self._whole[uid][1]
+        return headers

@@ -9,18 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 import sqlalchemy as sa
-from dicomweb_client.api import DICOMwebClient
-from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelMove,
-)
-from requests.exceptions import RequestException
 
+from pneumoscope.archive import open_archive
 from pneumoscope.config import Pacs, Settings
-from pneumoscope.delivery.mended import Entity
-from pneumoscope.errors import OperatorNeeded, RetryLater
+from pneumoscope.errors import OperatorNeeded
 from pneumoscope.filing import Spool, Status, file_waiting
 from pneumoscope.node.prepare import prepare
 from pneumoscope.store import Database, FolderStore, Store, arrivals, processes
@@ -80,87 +72,18 @@ def backfill_pacs(pacs: Pacs, period: Period, store: Store, settings: Settings, 
 
     By QIDO-RS and WADO-RS where it has a ``url``, else by C-FIND and C-MOVE to our own listener. Raises RetryLater.
     """
-    fetch = _Web(pacs, store, settings) if pacs.url else _Dimse(pacs, settings)
+    archive = open_archive(pacs, settings)
     with store.database.look() as db:
         here = set(db.execute(sa.select(study.c.StudyInstanceUID)).scalars())
-    wanted = [uid for uid in fetch.studies(period) if uid not in here]
+    wanted = [uid for uid in archive.studies(period.matching) if uid not in here]
     with _enrolled(store) as process_id:
         for count, StudyInstanceUID in enumerate(wanted, start=1):
             _wait_for_room(store)
-            fetch.fetch(StudyInstanceUID, process_id)
+            objects = archive.fetch(StudyInstanceUID)
+            if objects is not None:
+                _take(store, settings, process_id, objects)
             progress(count, len(wanted))
     return len(wanted)
-
-
-class _Web:
-    def __init__(self, pacs: Pacs, store: Store, settings: Settings) -> None:
-        headers = {"Authorization": f"Bearer {pacs.token}"} if pacs.token else None
-        self._client = DICOMwebClient(pacs.url, headers=headers)
-        self._store, self._settings = store, settings
-
-    def studies(self, period: Period) -> list[str]:
-        filters = {"ModalitiesInStudy": "CT"} | ({"StudyDate": period.matching} if period.matching else {})
-        try:
-            found = self._client.search_for_studies(search_filters=filters, get_remaining=True)
-        except RequestException as fault:
-            raise _away(fault) from fault
-        return [str(Dataset.from_json(item).StudyInstanceUID) for item in found]
-
-    def fetch(self, StudyInstanceUID: str, process_id: str) -> None:
-        def objects() -> Iterator[bytes]:
-            for dataset in self._client.iter_study(StudyInstanceUID):
-                buffer = DicomBytesIO()
-                dataset.save_as(buffer, enforce_file_format=True)
-                yield buffer.getvalue()
-
-        try:
-            _take(self._store, self._settings, process_id, objects())
-        except RequestException as fault:
-            raise _away(fault) from fault
-
-
-class _Dimse:
-    def __init__(self, pacs: Pacs, settings: Settings) -> None:
-        if not (pacs.ae_title and pacs.host and pacs.port):
-            raise OperatorNeeded(
-                "The PACS has neither a url nor an ae_title with host and port; one of them is needed.", code="settings-wrong"
-            )
-        self._peer = (pacs.host, pacs.port, pacs.ae_title)
-        self._own_title = settings.dicom.ae_title
-
-    def studies(self, period: Period) -> list[str]:
-        query = Dataset()
-        query.QueryRetrieveLevel = "STUDY"
-        query.StudyInstanceUID = ""
-        query.StudyDate = period.matching
-        query.ModalitiesInStudy = "CT"
-        found = self._ask(StudyRootQueryRetrieveInformationModelFind, "send_c_find", query)
-        return [str(answer.StudyInstanceUID) for answer in found if answer is not None and "StudyInstanceUID" in answer]
-
-    def fetch(self, StudyInstanceUID: str, _process_id: str) -> None:
-        """The images come to our listener, which knows by the move's originator that they are no new study."""
-        query = Dataset()
-        query.QueryRetrieveLevel = "STUDY"
-        query.StudyInstanceUID = StudyInstanceUID
-        self._ask(StudyRootQueryRetrieveInformationModelMove, "send_c_move", query, self._own_title)
-
-    def _ask(self, model: str, verb: str, query: Dataset, *arguments: str) -> list[Dataset | None]:
-        host, port, title = self._peer
-        node = Entity(self._own_title)
-        node.add_requested_context(model)
-        association = node.associate(host, port, ae_title=title)
-        if not association.is_established:
-            raise RetryLater("The PACS does not take the association.", code="peer-unreachable")
-        try:
-            answers = []
-            for status, answer in getattr(association, verb)(query, *arguments, model):
-                if not status or status.Status not in (0x0000, 0xFF00, 0xFF01):
-                    code = f"0x{status.Status:04X}" if status else "none"
-                    raise RetryLater(f"The PACS answered with status {code}; 0x0000 was expected.", code="peer-failed")
-                answers.append(answer)
-            return answers
-        finally:
-            association.release()
 
 
 def _take(store: Store, settings: Settings, process_id: str, objects: Iterator[bytes]) -> int:
@@ -234,8 +157,3 @@ class _enrolled:  # noqa: N801 - used as a function is
         self._thread.join()
         with self._store.database.begin() as db:
             processes.bury(db, self._process_id)
-
-
-def _away(fault: RequestException) -> RetryLater:
-    status = getattr(fault.response, "status_code", None)
-    return RetryLater(f"The PACS did not answer as it must ({status or type(fault).__name__}).", code="peer-unreachable")

@@ -6,6 +6,7 @@ from dbos import DBOS
 from pneumoscope.filing.completeness import Judge
 from pneumoscope.store import readings, studies
 from pneumoscope.store.schema import Priority
+from pneumoscope.worker.asking import Asking
 from pneumoscope.worker.workflow import QUEUE, WORKFLOW, Bench
 
 log = structlog.get_logger()
@@ -16,6 +17,7 @@ class Clerk:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+        self._asking = Asking(bench)
         self._judge = Judge(bench.store, bench.settings.arrival)
 
     def look(self) -> None:
@@ -25,6 +27,7 @@ class Clerk:
             arriving = studies.arriving(db)
             due = readings.to_enqueue(db)
         for study in arriving:
+            self._asking.ask(study)
             if self._judge.is_due(study):
                 with database.begin() as db:
                     reading_id = studies.take(db, study.StudyInstanceUID, revision=study.revision)
@@ -32,7 +35,9 @@ class Clerk:
                     log.info("A study is complete", reading_id=reading_id, images=study.images)
                     with database.look() as db:
                         due.append(readings.get(db, reading_id))
-        self._judge.forget({study.StudyInstanceUID for study in arriving})
+        present = {study.StudyInstanceUID for study in arriving}
+        self._judge.forget(present)
+        self._asking.forget(present)
         for row in due:
             self._enqueue(row["id"], row["attempts"], row["priority"])
         self._make_room()

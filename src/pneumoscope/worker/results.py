@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pneumoscope.delivery import DICOM_MEDIA_TYPE
 from pneumoscope.intake.headers import read_header
-from pneumoscope.results.build import DICOM_MEDIA_TYPE
 from pneumoscope.store import Store, arrivals, now
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.files import result_key

@@ -43,7 +43,12 @@ def site(tmp_path: Path) -> Iterator[Callable[..., tuple[Node, Orthanc]]]:
             if on_postgres:
                 server = stack.enter_context(postgres(tmp_path / "postgres"))
                 url, make.postgres = server.url, server
-            running = Node(tmp_path / "node", destination + settings, database_url=url, workers=workers)
+            running = Node(
+                tmp_path / "node",
+                destination + settings.replace("{pacs_port}", str(pacs.dicom_port)).replace("{pacs_url}", pacs.url),
+                database_url=url,
+                workers=workers,
+            )
             running.dicom_port = commitment_port  # where Orthanc answers
             stack.callback(running.kill_all_if_running)
             running.start()

@@ -17,6 +17,8 @@ from pneumoscope.delivery.mended import Entity
 from pneumoscope.errors import OperatorNeeded, RetryLater
 
 TIMEOUT_S = 20
+#: Studies asked for at once.
+PAGE = 200
 
 
 class Archive(Protocol):
@@ -47,11 +49,16 @@ class _Web:
 
     def studies(self, dates: str) -> list[str]:
         filters = {"ModalitiesInStudy": "CT"} | ({"StudyDate": dates} if dates else {})
-        try:
-            found = self._client.search_for_studies(search_filters=filters, get_remaining=True)
-        except RequestException as fault:
-            raise _away(fault) from fault
-        return [str(Dataset.from_json(item).StudyInstanceUID) for item in found]
+        found: dict[str, None] = {}
+        while True:
+            try:
+                page = self._client.search_for_studies(search_filters=filters, limit=PAGE, offset=len(found))
+            except RequestException as fault:
+                raise _away(fault) from fault
+            fresh = {str(Dataset.from_json(item).StudyInstanceUID) for item in page} - found.keys()
+            if not fresh:  # also of a server that does not know offsets, and answers the same for ever
+                return list(found)
+            found |= dict.fromkeys(sorted(fresh))
 
     def series_sizes(self, StudyInstanceUID: str) -> dict[str, int]:
         try:

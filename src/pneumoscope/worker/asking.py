@@ -1,4 +1,4 @@
-"""Asks the PACS how many images it has of a study that arrives, once its sender is done; waits for no answer."""
+"""Asks the PACS how many images it has of a study that arrives, once its sender is done."""
 
 import threading
 
@@ -24,14 +24,17 @@ class Asking:
         pacs = next((pacs for pacs in bench.settings.pacs if pacs.name == wanted), None)
         self._archive = open_archive(pacs, bench.settings) if pacs else None
         self._asked: dict[str, int] = {}
+        self._open: set[str] = set()
 
-    def ask(self, study: Arriving) -> None:
-        """Ask where that makes sense; the answer is noted for everyone."""
+    def ask(self, study: Arriving) -> bool:
+        """Ask where that makes sense; True while the answer, which is noted for everyone, is not there yet."""
         if not self._archive or study.open_arrivals or study.expectation_source in ("mpps", "ian"):
-            return
+            return False
         if self._asked.get(study.StudyInstanceUID) != study.revision:
             self._asked[study.StudyInstanceUID] = study.revision
+            self._open.add(study.StudyInstanceUID)
             threading.Thread(target=self._ask, args=(study.StudyInstanceUID,), name="asking", daemon=True).start()
+        return study.StudyInstanceUID in self._open
 
     def forget(self, keep: set[str]) -> None:
         """Forget studies that do not arrive any more."""
@@ -39,12 +42,15 @@ class Asking:
 
     def _ask(self, StudyInstanceUID: str) -> None:
         assert self._archive is not None
-        database = self._bench.store.database
         try:
-            sizes = self._archive.series_sizes(StudyInstanceUID)
+            self._note(StudyInstanceUID, self._archive.series_sizes(StudyInstanceUID))
         except PneumoscopeError as fault:
             log.info("The PACS does not tell how many images there are", code=fault.code)
-            return
+        finally:
+            self._open.discard(StudyInstanceUID)
+
+    def _note(self, StudyInstanceUID: str, sizes: dict[str, int]) -> None:
+        database = self._bench.store.database
         with database.look() as db:
             here = db.execute(
                 sa.select(series.c.SeriesInstanceUID).where(series.c.StudyInstanceUID == StudyInstanceUID)

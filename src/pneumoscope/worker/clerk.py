@@ -27,8 +27,7 @@ class Clerk:
             arriving = studies.arriving(db)
             due = readings.to_enqueue(db)
         for study in arriving:
-            self._asking.ask(study)
-            if self._judge.is_due(study):
+            if not self._asking.ask(study) and self._judge.is_due(study):
                 with database.begin() as db:
                     reading_id = studies.take(db, study.StudyInstanceUID, revision=study.revision)
                 if reading_id:

@@ -78,7 +78,7 @@ def latency(count: int) -> None:
             time.sleep(random.Random(number).expovariate(1 / 3))  # arriving at random
             node.send(target)
             sent_at = time.monotonic()
-            wait_for(lambda node=node, uid=uid: in_pacs(node, uid), seconds=120, what="the results")
+            wait_for(lambda node=node, uid=uid: in_pacs(node, uid), seconds=120, what="the results", every_s=0.2)
             seconds.append(time.monotonic() - sent_at)
             subprocess.run(["rm", "-r", str(target)], check=True)
     seconds.sort()

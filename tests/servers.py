@@ -23,7 +23,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition, *, seconds: float = 30.0, what: str = "it") -> object:
+def wait_for(condition, *, seconds: float = 30.0, what: str = "it", every_s: float = 0.1) -> object:
     """The first true value of ``condition``; fails the test after ``seconds``."""
     give_up_at = time.monotonic() + seconds
     while True:
@@ -32,7 +32,7 @@ def wait_for(condition, *, seconds: float = 30.0, what: str = "it") -> object:
             return value
         if time.monotonic() > give_up_at:
             pytest.fail(f"waited {seconds} s for {what}")
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 def listening(port: int) -> bool:

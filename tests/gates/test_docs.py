@@ -101,6 +101,12 @@ def test_settings_are_documented() -> None:
     assert page("settings.md") == written.stdout, "scripts/settings_page.py writes it anew"
 
 
+def test_the_dashboard_shows_what_is_measured() -> None:
+    literals = {name for path in SOURCES for name in re.findall(r"\"(pneumoscope_[a-z_]+)\"", path.read_text(encoding="utf-8"))}
+    shown = set(re.findall(r"pneumoscope_[a-z_]+", (ROOT / "deploy/grafana.json").read_text()))
+    assert {name for name in shown if name.removesuffix("_bucket") not in literals} == set()
+
+
 def test_errors_are_documented() -> None:
     known = codes(of_notices=False)
     assert {"input-not-found", "archive-bomb", "disk-full"} <= known

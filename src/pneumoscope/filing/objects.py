@@ -3,32 +3,32 @@
 A crash between any two of these loses nothing and doubles nothing: what is filed again is recognised.
 """
 
-import hashlib
-import re
 import uuid
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-import pydicom
 import structlog
 from pydicom.uid import UID
 
 from pneumoscope.config import Settings
+from pneumoscope.filing.examine import Rule
+from pneumoscope.filing.opener import opener
 from pneumoscope.filing.spool import Spool
-from pneumoscope.intake.headers import Header, read_header
+from pneumoscope.intake.headers import Header
 from pneumoscope.records import Instance
 from pneumoscope.series.rules import CT_CLASSES
 from pneumoscope.store import Store, arrivals, studies
 from pneumoscope.store.arrivals import Filed, Known
-from pneumoscope.store.files import aside_key, image_key, is_uid
+from pneumoscope.store.files import aside_key, image_key
 from pneumoscope.store.schema import Priority
 
 BATCH = 64
 _MB = 1_000_000
+#: Manufacturer of results, here and elsewhere: that in ``records.Model``.
+OURS = "Pneumoscope"
 log = structlog.get_logger()
 
 
@@ -81,60 +81,22 @@ def file_waiting(
     waiting = spool.waiting(arrival_id)
     for start in range(0, len(waiting), BATCH):
         batch = _Batch(store, arrival_id, settings)
-        outcomes += batch.file([_examine(path, settings, priority) for path in waiting[start : start + BATCH]])
+        outcomes += batch.file(_examined(waiting[start : start + BATCH], settings, priority))
     return outcomes
 
 
-def _examine(path: Path, settings: Settings, priority: Priority) -> _Candidate:
-    with path.open("rb") as file:
-        start = file.read(144)
-        # the dataset alone: file meta differ with every hop
-        file.seek(_dataset_offset(start))
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    try:
-        header = read_header(path)
-        if not header.fault and (fault := _identity_fault(path, header)):
-            header = Header(fault=fault)
-        if not header.fault:
-            priority = min(priority, _ruled(path, settings))
-    except Exception:  # noqa: BLE001  a boundary: whatever a hostile header provokes costs this object alone
-        header = Header(fault="damaged-header")
-    return _Candidate(path=path, sha256=digest, size_bytes=path.stat().st_size, header=header, priority=priority)
-
-
-def _dataset_offset(start: bytes) -> int:
-    """Where the dataset begins, from the first 144 bytes: behind File Meta Information Group Length (PS3.10 7.1)."""
-    if start[128:132] != b"DICM" or start[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
-        return 0
-    return 144 + int.from_bytes(start[140:144], "little")
-
-
-def _identity_fault(path: Path, header: Header) -> str:
-    if not header.instances or header.study is None:
-        return "not-an-image"
-    one = header.instances[0]
-    if not all(map(is_uid, (one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID))):
-        return "bad-uid"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        meta = pydicom.filereader.read_file_meta_info(path)
-    told = str(meta.get("MediaStorageSOPInstanceUID", "") or one.SOPInstanceUID)
-    return "" if told == one.SOPInstanceUID else "uid-mismatch"
-
-
-def _ruled(path: Path, settings: Settings) -> Priority:
-    rules = settings.arrival.priorities
-    if not rules:
-        return Priority.BACKFILL
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[rule.keyword for rule in rules])
-    fitting = [
-        Priority[rule.priority.upper()]
-        for rule in rules
-        if re.search(rule.pattern, str(dataset.get(rule.keyword, "")), re.IGNORECASE)
+def _examined(paths: Sequence[Path], settings: Settings, priority: Priority) -> list[_Candidate]:
+    rules = [Rule(rule.keyword, rule.pattern, Priority[rule.priority.upper()]) for rule in settings.arrival.priorities]
+    return [
+        _Candidate(
+            path=path,
+            sha256=found.sha256,
+            size_bytes=found.size_bytes,
+            header=found.header,
+            priority=min(priority, found.priority),
+        )
+        for path, found in zip(paths, opener.examine(paths, rules), strict=True)
     ]
-    return min(fitting, default=Priority.BACKFILL)
 
 
 #: Reasons for which an object is set aside, as people read them.
@@ -183,6 +145,7 @@ class _Batch:
             if there and there.own:
                 self._note(candidate, Status.OWN)
             elif (there and there.sha256 == candidate.sha256) or (twin and twin[0].sha256 == candidate.sha256):
+                self._restore(there, candidate)
                 self._note(candidate, Status.DUPLICATE)
             elif there or twin:
                 self._set_aside(candidate, Status.CHANGED, "changed-object")
@@ -192,6 +155,11 @@ class _Batch:
                 filed = _filed(candidate, self._arrival_id)
                 self._store.files.bring(filed.key, candidate.path)
                 self._filed[uid] = (candidate, filed)
+
+    def _restore(self, there: Known | None, candidate: _Candidate) -> None:
+        """An object that is listed and whose file was lost comes back by being sent again."""
+        if there and not self._store.files.path(there.key).exists():
+            self._store.files.bring(there.key, candidate.path)
 
     def _too_large(self, candidate: _Candidate) -> bool:
         uid = candidate.first.StudyInstanceUID
@@ -252,6 +220,7 @@ class _Batch:
 
 def _filed(candidate: _Candidate, arrival_id: str) -> Filed:
     one = candidate.first
+    readable = UID(one.SOPClassUID) in CT_CLASSES
     assert candidate.header.study is not None
     return Filed(
         study=candidate.header.study,
@@ -273,6 +242,7 @@ def _filed(candidate: _Candidate, arrival_id: str) -> Filed:
         size_bytes=candidate.size_bytes,
         received_at=datetime.fromtimestamp(candidate.path.stat().st_mtime, tz=UTC),
         arrival_id=arrival_id,
-        readable=UID(one.SOPClassUID) in CT_CLASSES,
+        readable=readable,
+        result=one.Manufacturer == OURS and not readable,  # a phantom of ours is read as any CT
         priority=candidate.priority,
     )

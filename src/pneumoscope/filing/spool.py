@@ -7,6 +7,34 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _SUFFIX = ".dcm"
+PREAMBLE_BYTES = 128
+_MAGIC = b"DICM"
+
+
+class Incoming:
+    """One object on its way in; its file bears its final name only once it is whole. Raises OSError."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._partial = folder / f"{name}.part"
+        self._file = self._partial.open("xb", buffering=0)
+
+    def add(self, part: bytes | memoryview) -> None:
+        """Write what comes next, all of it."""
+        written = self._file.write(part)
+        while written < len(part):  # a disk that is nearly full takes less than all, and then tells why
+            written += self._file.write(part[written:])
+
+    def keep(self) -> Path:
+        """It is whole: give it its final name."""
+        self._file.close()
+        whole = self._partial.with_suffix(_SUFFIX)
+        self._partial.rename(whole)
+        return whole
+
+    def drop(self) -> None:
+        """It will never be whole: leave nothing of it."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
 
 
 class Spool:
@@ -20,40 +48,40 @@ class Spool:
         """Make room for an arrival."""
         (self.root / arrival_id).mkdir(parents=True, exist_ok=True)
 
+    def begin(self, arrival_id: str) -> Incoming:
+        """An object begins to come in. Raises OSError."""
+        return Incoming(self.root / arrival_id, f"{next(self._numbers):08d}-{os.getpid()}")
+
     def write(self, arrival_id: str, content: Iterable[bytes] | bytes) -> Path:
         """Keep an object: a DICOM file whose preamble is cleared, since it can hold a program. Raises OSError."""
-        name = f"{next(self._numbers):08d}-{os.getpid()}"
-        partial = self.root / arrival_id / f"{name}.part"
+        incoming = self.begin(arrival_id)
         try:
-            with partial.open("wb") as file:
-                for part in (content,) if isinstance(content, bytes) else content:
-                    file.write(part)
-                _clear_preamble(partial, file.tell())
+            start: bytes | None = b""
+            for part in (content,) if isinstance(content, bytes) else content:
+                if start is None:
+                    incoming.add(part)
+                    continue
+                start += part
+                if len(start) >= PREAMBLE_BYTES + len(_MAGIC):
+                    incoming.add(_without_preamble(start))
+                    start = None
+            if start:
+                incoming.add(start)
         except BaseException:
-            partial.unlink(missing_ok=True)
+            incoming.drop()
             raise
-        whole = partial.with_suffix(_SUFFIX)
-        partial.rename(whole)
-        return whole
+        return incoming.keep()
 
-    def write_parts(self, arrival_id: str, *parts: bytes) -> Path:
-        """The same for parts that begin with a cleared preamble already, in one call to the system."""
-        name = f"{next(self._numbers):08d}-{os.getpid()}"
-        partial = self.root / arrival_id / f"{name}.part"
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    def write_parts(self, arrival_id: str, *parts: bytes | memoryview) -> Path:
+        """The same for parts that begin with a cleared preamble already."""
+        incoming = self.begin(arrival_id)
         try:
-            left = sum(map(len, parts)) - os.writev(handle, parts)
-            if left:  # the disk took less than all: the rest tells why
-                os.write(handle, b"".join(parts)[-left:])
-                raise OSError("not all was written")
+            for part in parts:
+                incoming.add(part)
         except BaseException:
-            partial.unlink(missing_ok=True)
+            incoming.drop()
             raise
-        finally:
-            os.close(handle)
-        whole = partial.with_suffix(_SUFFIX)
-        partial.rename(whole)
-        return whole
+        return incoming.keep()
 
     def waiting(self, arrival_id: str) -> list[Path]:
         """Whole files of an arrival, in the order that they came."""
@@ -68,11 +96,7 @@ class Spool:
         shutil.rmtree(self.root / arrival_id, ignore_errors=True)
 
 
-def _clear_preamble(path: Path, size_bytes: int) -> None:
-    if size_bytes < 132:
-        return
-    with path.open("r+b") as file:
-        file.seek(128)
-        if file.read(4) == b"DICM":
-            file.seek(0)
-            file.write(bytes(128))
+def _without_preamble(start: bytes) -> bytes:
+    if start[PREAMBLE_BYTES : PREAMBLE_BYTES + len(_MAGIC)] != _MAGIC:
+        return start
+    return bytes(PREAMBLE_BYTES) + start[PREAMBLE_BYTES:]

@@ -3,19 +3,22 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from queue import Empty
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
+from pneumoscope.errors import PneumoscopeError
 from pneumoscope.filing import file_waiting
 from pneumoscope.receiver import commitment
 from pneumoscope.receiver.house import House
 from pneumoscope.receiver.metrics import FILING, RECEIVED
-from pneumoscope.store import arrivals, processes
+from pneumoscope.store import arrivals, audit, processes
 from pneumoscope.store.schema import Priority
 
 #: While an association is open its objects are filed in batches at most so far apart.
-FILE_EVERY_S = 1.0
+FILE_EVERY_S = 0.3
 log = structlog.get_logger()
 
 
@@ -28,49 +31,83 @@ class Clerk:
         self._filed_s = 0.0
 
     def file(self) -> None:
-        """File arrivals that are over and close them; now and then those that go on."""
+        """File arrivals that are over and close them; now and then those that go on. Raises the last fault met."""
         while True:
             try:
                 self._closing.add(self._house.over.get_nowait())
             except Empty:
                 break
-        for arrival_id in sorted(self._closing):
-            self._file(arrival_id)
-            self._close(arrival_id)
-            self._house.priorities.pop(arrival_id, None)
-            self._closing.discard(arrival_id)
+        faults = [self._attempt(arrival_id, self._finish) for arrival_id in sorted(self._closing)]
         if time.monotonic() - self._filed_s > FILE_EVERY_S:
-            self._file_the_rest()
+            faults += self._file_the_rest()
             self._filed_s = time.monotonic()
+        for fault in filter(None, faults):
+            raise fault
+
+    def _attempt(self, arrival_id: str, work: Callable[[str], None]) -> Exception | None:
+        """One arrival that cannot be filed holds up no other; it is tried again."""
+        try:
+            work(arrival_id)
+        except (SQLAlchemyError, PneumoscopeError, OSError) as fault:
+            return fault
+        return None
+
+    def _finish(self, arrival_id: str) -> None:
+        self._file(arrival_id)
+        self._close(arrival_id)
+        self._house.priorities.pop(arrival_id, None)
+        self._closing.discard(arrival_id)
 
     def _file(self, arrival_id: str) -> None:
         house = self._house
-        with FILING.time():
-            priority = house.priorities.get(arrival_id, Priority.ROUTINE)
-            outcomes = file_waiting(house.store, house.spool, arrival_id, settings=house.settings, priority=priority)
+        started_s = time.monotonic()
+        priority = house.priorities.get(arrival_id, Priority.ROUTINE)
+        outcomes = file_waiting(house.store, house.spool, arrival_id, settings=house.settings, priority=priority)
+        if outcomes:
+            FILING.observe(time.monotonic() - started_s)
         for outcome in outcomes:
             RECEIVED.labels(status=str(outcome.status)).inc()
 
-    def _file_the_rest(self) -> None:
+    def _file_the_rest(self) -> list[Exception | None]:
         """Arrivals that go on, and those that a dead process of this machine left."""
-        present = self._house.spool.arrivals()
+        busy = self._closing | self._house.elsewhere
+        present = [arrival_id for arrival_id in self._house.spool.arrivals() if arrival_id not in busy]
         if not present:
-            return
+            return []
         with self._house.store.database.look() as db:
             owners = arrivals.owners(db, present)
-            living = {found.id for found in processes.alive(db)}
+            living = {found.id: found for found in processes.alive(db)}
+        faults = []
         for arrival_id in present:
-            owner = owners.get(arrival_id, "")
-            if owner == self._house.process_id:
-                self._file(arrival_id)
-            elif owner not in living:
-                log.warning("An arrival that was left unfiled is filed", arrival_id=arrival_id)
-                self._file(arrival_id)
-                self._close(arrival_id)
+            owner = living.get(owners.get(arrival_id, ""))
+            if owner and owner.id == self._house.process_id:
+                faults.append(self._attempt(arrival_id, self._file))
+            elif owner is None or not processes.may_run(owner):
+                faults.append(self._attempt(arrival_id, self._take_over))
+        return faults
+
+    def _take_over(self, arrival_id: str) -> None:
+        log.warning("An arrival that was left unfiled is filed", arrival_id=arrival_id)
+        self._file(arrival_id)
+        self._close(arrival_id)
 
     def _close(self, arrival_id: str) -> None:
         self._house.store.database.insist(lambda db: arrivals.close_arrival(db, arrival_id))
         self._house.spool.remove(arrival_id)
+
+    def note(self) -> None:
+        """Write what waits for the audit trail."""
+        entries = self._house.entries
+        waiting = [entries.popleft() for _ in range(len(entries))]
+        if not waiting:
+            return
+        try:
+            with self._house.store.database.begin() as db:
+                for entry in waiting:
+                    audit.record(db, **vars(entry))
+        except SQLAlchemyError:
+            entries.extendleft(reversed(waiting))
+            raise
 
     def answer(self) -> None:
         """Answer storage commitments."""

@@ -1,5 +1,7 @@
 """Storage commitment (PS3.4 J): what others ask is noted and answered later; what they answer to us goes to the outbox."""
 
+from datetime import timedelta
+
 import structlog
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -15,12 +17,18 @@ from pneumoscope.delivery.mended import Entity
 from pneumoscope.receiver.admission import Rejection, admit
 from pneumoscope.receiver.house import Caller, House
 from pneumoscope.store import arrivals, commitments, outbox
+from pneumoscope.store.arrivals import Known
 from pneumoscope.store.files import is_uid
 
 SUCCESS, NO_SUCH_ACTION, INVALID_ARGUMENT, NO_SUCH_EVENT = 0x0000, 0x0123, 0x0115, 0x0113
 #: Failure Reason (PS3.3 C.14.1.1).
 NO_SUCH_OBJECT, CLASS_CONFLICT = 0x0112, 0x0119
 ALL_STORED, SOME_FAILED = 1, 2
+#: Longer than one answer can take: a receiver that dies over it leaves it to another.
+LEASE = timedelta(seconds=45)
+MOST_AT_ONCE = 20
+#: Databases take only so many parameters in a query.
+_CHUNK = 500
 log = structlog.get_logger()
 
 
@@ -56,9 +64,14 @@ def answered(event: Event, house: House) -> tuple[int, Dataset | None]:
 
 def answer_due(house: House) -> None:
     """Answer those commitments that are due, each over an association of its own."""
-    with house.store.database.look() as db:
-        due = commitments.due(db)
-    for row in due:
+    for _ in range(MOST_AT_ONCE):
+        with house.store.database.look() as db:
+            if not commitments.due(db, limit=1):
+                return
+        with house.store.database.begin() as db:
+            row = commitments.claim(db, lease=LEASE)
+        if row is None:
+            return
         sender = admit(
             house.settings.dicom, calling=row["sender"], called=house.settings.dicom.ae_title, address=row["address"]
         )
@@ -102,8 +115,10 @@ def _answer(
 
 def judge(house: House, transaction_uid: str, items: list[tuple[str, str]]) -> Dataset:
     """Event Information (PS3.4 Table J.3.3-1): which objects are listed, with their files on the disk for sure."""
+    known: dict[str, Known] = {}
     with house.store.database.look() as db:
-        known = arrivals.known(db, [uid for _, uid in items])
+        for start in range(0, len(items), _CHUNK):
+            known |= arrivals.known(db, [uid for _, uid in items[start : start + _CHUNK]])
     report = Dataset()
     report.TransactionUID = UID(transaction_uid)
     stored: list[Dataset] = []

@@ -10,9 +10,11 @@ import structlog
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
 from pneumoscope.filing import Spool
+from pneumoscope.filing.opener import opener
 from pneumoscope.loops import every
 from pneumoscope.receiver.clerk import Clerk
 from pneumoscope.receiver.house import House
+from pneumoscope.receiver.room import Room
 from pneumoscope.receiver.scp import Listener
 from pneumoscope.receiver.watched import Watched
 from pneumoscope.store import Database, FolderStore, Store, processes
@@ -36,7 +38,8 @@ def run(settings: Settings) -> None:
     store.database.migrate()
     with store.database.begin() as db:
         process_id = processes.enter(db, "receiver")
-    house = House(settings, store, Spool(settings.spool), process_id)
+    house = House(settings, store, Spool(settings.spool), Room(store.files, settings.disk.watermark), process_id)
+    opener.warm_up()
     listener = Listener(house)
     clerk = Clerk(house)
     log.info("A receiver started", process_id=process_id, port=settings.dicom.port)
@@ -44,6 +47,7 @@ def run(settings: Settings) -> None:
     threads = [
         every(0.1, clerk.file, stop=over, name="filing"),
         every(0.5, clerk.answer, stop=over, name="commitments"),
+        every(0.5, clerk.note, stop=over, name="audit"),
         every(1.0, clerk.beat, stop=over, name="beat"),
     ]
     if settings.watched.folder:
@@ -53,9 +57,11 @@ def run(settings: Settings) -> None:
     give_up_at = time.monotonic() + PARTING_S
     while listener.open_associations and time.monotonic() < give_up_at:
         time.sleep(0.1)
+    listener.abort_all()
     over.set()
     for thread in threads:
         thread.join(timeout=5)
+    clerk.note()
     clerk.file()
     store.database.insist(lambda db: processes.bury(db, process_id), patience_s=5)
     store.database.close()

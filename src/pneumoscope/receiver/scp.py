@@ -21,12 +21,12 @@ from pynetdicom.transport import ThreadedAssociationServer
 from pneumoscope.receiver import commitment, notices
 from pneumoscope.receiver.admission import Rejection, admit
 from pneumoscope.receiver.classes import STORED, SYNTAXES
-from pneumoscope.receiver.house import Caller, House
+from pneumoscope.receiver.house import Caller, Entry, House
+from pneumoscope.receiver.lane import Lane
 from pneumoscope.receiver.metrics import ASSOCIATIONS, REJECTED
 from pneumoscope.receiver.storing import Storing
-from pneumoscope.receiver.swift import SwiftHandler
+from pneumoscope.receiver.swift import Contexts, SwiftHandler
 from pneumoscope.receiver.tls import server_context
-from pneumoscope.store import audit
 
 ACSE_TIMEOUT_S = 15
 log = structlog.get_logger()
@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 class _Server(ThreadedAssociationServer):
     """Shares its port with other receivers; TLS begins in the association's own thread: a silent peer stops no other."""
+
+    request_queue_size = 64
+    daemon_threads = True
 
     def server_bind(self) -> None:
         assert self.socket is not None
@@ -49,6 +52,13 @@ class _Server(ThreadedAssociationServer):
             client = self.ssl_context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
         return client, address
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401 - socketserver's own
+        """Connections that never become associations take threads too: no more of them than of those."""
+        if len(self.active_associations) < 2 * self.ae.maximum_associations:
+            return True
+        REJECTED.labels(reason="connections").inc()
+        return False
+
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's own
         log.info("A connection failed", exc_info=True)
 
@@ -58,8 +68,7 @@ class Listener:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._storing = Storing(house)
-        self._callers: dict[int, Caller] = {}
+        self._open: set[int] = set()
         settings = house.settings.dicom
         ae = AE(settings.ae_title)
         ae.maximum_associations = settings.max_associations
@@ -77,18 +86,21 @@ class Listener:
         settings = self._house.settings.dicom
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._requested),
-            (evt.EVT_C_STORE, self._stored),
+            (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_REJECTED, self._limited),
             (evt.EVT_N_ACTION, self._acted),
             (evt.EVT_N_EVENT_REPORT, self._reported),
             (evt.EVT_N_CREATE, lambda event: notices.created(event, self._house)),
             (evt.EVT_N_SET, lambda event: notices.changed(event, self._house)),
             *((ending, self._ended) for ending in (evt.EVT_RELEASED, evt.EVT_ABORTED, evt.EVT_CONN_CLOSE)),
         ]
-        server = _Server(
-            ae, (settings.host, settings.port), settings.ae_title, ae.supported_contexts, context, handlers, SwiftHandler
-        )
+
+        class Handler(SwiftHandler):
+            storing, most_pdu_bytes = Storing(self._house), settings.max_pdu_bytes
+
+        address, contexts = (settings.host, settings.port), Contexts(ae.supported_contexts)
+        server = _Server(ae, address, settings.ae_title, contexts, context, handlers, Handler)
         ae._servers.append(server)  # as the library's own way of starting does
-        server.request_queue_size = 64
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="listener", daemon=True).start()
         return server
 
@@ -97,38 +109,54 @@ class Listener:
         calling, called, address = asked.calling_ae_title.strip(), asked.called_ae_title.strip(), assoc.requestor.address
         found = admit(self._house.settings.dicom, calling=calling, called=called, address=address)
         if isinstance(found, Rejection):
-            REJECTED.labels(reason=found.reason).inc()
-            log.warning("An association was rejected", reason=found.reason, address=address)
-            self._audit("reject", "refused", calling, address, found.reason)
+            self._refuse(found.reason, calling, address)
             assoc.acse.send_reject(found.result, found.source, found.diagnostic)
             assoc.is_rejected = True
             assoc.kill()
             return
-        self._callers[id(assoc)] = Caller(sender=found, calling=calling, address=address)
-        ASSOCIATIONS.inc()
+        _lane(event).caller = Caller(sender=found, calling=calling, address=address)
 
-    def _stored(self, event: Event) -> int:
-        return self._storing.store(event, self._callers[id(event.assoc)])
+    def _limited(self, event: Event) -> None:
+        """The library refuses what is beyond the limit of associations."""
+        caller = _lane(event).caller
+        if caller:
+            self._refuse("limit", caller.calling, caller.address)
+
+    def _refuse(self, reason: str, calling: str, address: str) -> None:
+        REJECTED.labels(reason=reason).inc()
+        log.warning("An association was rejected", reason=reason, address=address)
+        entry = Entry(action="associate", outcome="refused", actor=calling, address=address, detail=reason)
+        self._house.entries.append(entry)
+
+    def _accepted(self, event: Event) -> None:
+        caller = _caller(event)
+        self._open.add(id(caller))
+        ASSOCIATIONS.inc()
+        self._house.entries.append(Entry(action="associate", actor=caller.calling, address=caller.address))
+        sock = event.assoc.dul.socket and event.assoc.dul.socket.socket
+        if sock:
+            sock.settimeout(self._house.settings.dicom.idle_timeout_s)
 
     def _acted(self, event: Event) -> tuple[int, Dataset | None]:
-        return commitment.asked(event, self._house, self._callers[id(event.assoc)])
+        return commitment.asked(event, self._house, _caller(event))
 
     def _reported(self, event: Event) -> tuple[int, Dataset | None]:
         return commitment.answered(event, self._house)
 
     def _ended(self, event: Event) -> None:
         """Comes up to twice for one association: at its release or abort, and when the connection closes."""
-        caller = self._callers.pop(id(event.assoc), None)
-        if caller is None:
+        caller = _lane(event).caller
+        if caller is None or id(caller) not in self._open:
             return
+        with caller.lock:
+            if caller.over:
+                return
+            caller.over = True
+        self._open.discard(id(caller))
         ASSOCIATIONS.dec()
         if caller.arrival_id:
             self._house.over.put(caller.arrival_id)
             log.info("An association ended", arrival_id=caller.arrival_id, images=caller.images)
-
-    def _audit(self, action: str, outcome: str, actor: str, address: str, detail: str) -> None:
-        with self._house.store.database.begin() as db:
-            audit.record(db, action=action, outcome=outcome, actor=actor, address=address, detail=detail)
 
     def stop_accepting(self) -> None:
         """Take no further association; those that are open go on."""
@@ -137,4 +165,19 @@ class Listener:
     @property
     def open_associations(self) -> int:
         """How many are open."""
-        return len(self._callers)
+        return len(self._open)
+
+    def abort_all(self) -> None:
+        """End what is still open."""
+        for assoc in self._server.active_associations:
+            assoc.abort(block=False)
+
+
+def _lane(event: Event) -> Lane:
+    return cast(Lane, event.assoc.dul)
+
+
+def _caller(event: Event) -> Caller:
+    caller = _lane(event).caller
+    assert caller is not None, "only who was let in may ask"
+    return caller

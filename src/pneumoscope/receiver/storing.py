@@ -1,26 +1,93 @@
-"""C-STORE: the bytes go into the spool as they came, and only then is success answered."""
+"""C-STORE: the bytes go into the spool as they come, and only once the object is whole is success answered."""
 
-import errno
 import struct
-import time
-from typing import cast
+from dataclasses import dataclass
+from typing import Self
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.events import Event
+from sqlalchemy.exc import SQLAlchemyError
 
+from pneumoscope.filing.spool import Incoming
 from pneumoscope.receiver.house import Caller, House
 from pneumoscope.receiver.metrics import BYTES, REFUSED
+from pneumoscope.receiver.room import Room
 from pneumoscope.store import arrivals
 from pneumoscope.store.files import is_uid
 from pneumoscope.store.schema import Priority
 
-#: PS3.4 Table B.2-1.
-SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900, 0xC000
+#: PS3.4 Table B.2-1 and PS3.7 Annex C.
+SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0122
 _PREAMBLE = bytes(128) + b"DICM"
 _MB = 1_000_000
-#: The disk is asked how full it is so often, in seconds.
-ASK_DISK_EVERY_S = 1.0
+#: How long a database that is away is waited for; then the sender is refused and tries again.
+PATIENCE_S = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a C-STORE-RQ says of the object that follows."""
+
+    SOPClassUID: str
+    SOPInstanceUID: str
+    TransferSyntaxUID: str
+    message_id: int
+    move_originator: str = ""
+
+
+class Receiving:
+    """One object as it comes in. Once something speaks against it, the rest of it goes nowhere."""
+
+    def __init__(self, incoming: Incoming | None, room: Room | None = None, *, most_bytes: int = 0) -> None:
+        self._incoming, self._room, self._most_bytes = incoming, room, most_bytes
+        self.size_bytes = 0
+        self.status = SUCCESS
+
+    @classmethod
+    def refused(cls, status: int) -> Self:
+        """One that is refused before it begins."""
+        receiving = cls(None)
+        receiving.status = status
+        return receiving
+
+    def add(self, part: memoryview) -> None:
+        """Some of its bytes."""
+        if self._incoming is None:
+            return
+        self.size_bytes += len(part)
+        if self.size_bytes > self._most_bytes:
+            self._fail(OUT_OF_RESOURCES)
+            return
+        try:
+            self._incoming.add(part)
+        except OSError as fault:
+            self._failed(fault)
+
+    def end(self) -> int:
+        """The whole object came; returns the status to answer."""
+        if self._incoming is not None and not self.size_bytes:
+            self._fail(CANNOT_UNDERSTAND)
+        if self._incoming is not None:
+            try:
+                self._incoming.keep()
+                self._incoming = None
+            except OSError as fault:
+                self._failed(fault)
+        return self.status
+
+    def drop(self) -> None:
+        """The rest will never come."""
+        if self._incoming is not None:
+            self._incoming.drop()
+            self._incoming = None
+
+    def _failed(self, fault: OSError) -> None:
+        if self._room:
+            self._room.note(fault)
+        self._fail(OUT_OF_RESOURCES)
+
+    def _fail(self, status: int) -> None:
+        self.status = status
+        self.drop()
 
 
 class Storing:
@@ -29,40 +96,42 @@ class Storing:
     def __init__(self, house: House) -> None:
         self._house = house
         self._most_bytes = house.settings.dicom.max_object_mb * _MB
-        self._asked_s, self._full = -ASK_DISK_EVERY_S, False
 
-    def store(self, event: Event, caller: Caller) -> int:
-        """The status to answer."""
-        status = self._store(event, caller)
+    def begin(self, request: Request, caller: Caller) -> Receiving:
+        """An object is announced."""
+        if not is_uid(request.SOPInstanceUID):
+            return Receiving.refused(NOT_MATCHING)
+        if not self._house.room.is_there():
+            return Receiving.refused(OUT_OF_RESOURCES)
+        try:
+            with caller.lock:
+                if caller.over:  # it is being filed and closed: what comes after that would be left open for ever
+                    return Receiving.refused(OUT_OF_RESOURCES)
+                if not caller.arrival_id:
+                    caller.arrival_id = self._open(caller, self._priority(request, caller))
+            incoming = self._house.spool.begin(caller.arrival_id)
+        except (OSError, SQLAlchemyError) as fault:
+            if isinstance(fault, OSError):
+                self._house.room.note(fault)
+            return Receiving.refused(OUT_OF_RESOURCES)
+        receiving = Receiving(incoming, self._house.room, most_bytes=self._most_bytes)
+        receiving.add(memoryview(_PREAMBLE + file_meta(request, caller.calling)))
+        receiving.size_bytes = 0
+        return receiving
+
+    def end(self, receiving: Receiving, caller: Caller | None) -> int:
+        """The object is over; returns the status to answer."""
+        status = receiving.end()
         if status != SUCCESS:
             REFUSED.labels(status=f"0x{status:04X}").inc()
+        elif caller:
+            caller.images += 1
+            BYTES.inc(receiving.size_bytes)
         return status
 
-    def _store(self, event: Event, caller: Caller) -> int:
-        request = cast(C_STORE, event.request)
-        if not is_uid(str(request.AffectedSOPInstanceUID or "")):
-            return NOT_MATCHING
-        content = event.encoded_dataset(include_meta=False)
-        meta = file_meta(request.AffectedSOPClassUID or "", request.AffectedSOPInstanceUID or "", event.context.transfer_syntax)
-        if not content:
-            return CANNOT_UNDERSTAND
-        if len(content) > self._most_bytes or self._disk_is_full():
-            return OUT_OF_RESOURCES
-        try:
-            if not caller.arrival_id:
-                caller.arrival_id = self._open(caller, self._priority(event, caller))
-            self._house.spool.write_parts(caller.arrival_id, _PREAMBLE, meta, content)
-        except OSError as fault:
-            self._full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
-            self._asked_s = time.monotonic()
-            return OUT_OF_RESOURCES
-        caller.images += 1
-        BYTES.inc(len(content))
-        return SUCCESS
-
-    def _priority(self, event: Event, caller: Caller) -> Priority:
+    def _priority(self, request: Request, caller: Caller) -> Priority:
         """What comes by a move that we asked for is old: only back-filling asks."""
-        if cast(C_STORE, event.request).MoveOriginatorApplicationEntityTitle == self._house.settings.dicom.ae_title:
+        if request.move_originator == self._house.settings.dicom.ae_title:
             return Priority.BACKFILL
         return Priority[caller.sender.priority.upper()]
 
@@ -72,21 +141,14 @@ class Storing:
             lambda db: arrivals.open_arrival(
                 db, process_id=house.process_id, channel="dicom", sender=caller.calling, address=caller.address
             ),
-            patience_s=20,  # then the sender is refused and tries again
+            patience_s=PATIENCE_S,
         )
         house.priorities[arrival_id] = priority
         house.spool.open(arrival_id)
         return arrival_id
 
-    def _disk_is_full(self) -> bool:
-        moment_s = time.monotonic()
-        if moment_s - self._asked_s > ASK_DISK_EVERY_S:
-            self._asked_s = moment_s
-            self._full = self._house.store.files.free_share() < self._house.settings.disk.watermark
-        return self._full
 
-
-def file_meta(SOPClassUID: str, SOPInstanceUID: str, TransferSyntaxUID: str) -> bytes:
+def file_meta(request: Request, sender: str) -> bytes:
     """File Meta Information (PS3.10 7.1), Explicit VR Little Endian; by hand, since the library takes a millisecond for it."""
     version = struct.pack("<HH2sHIH", 2, 1, b"OB", 0, 2, 0x0100)
     rest = version + b"".join(
@@ -94,11 +156,12 @@ def file_meta(SOPClassUID: str, SOPInstanceUID: str, TransferSyntaxUID: str) -> 
         + value
         + (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
         for element, vr, value in (
-            (0x0002, b"UI", SOPClassUID.encode("ascii")),
-            (0x0003, b"UI", SOPInstanceUID.encode("ascii")),
-            (0x0010, b"UI", TransferSyntaxUID.encode("ascii")),
+            (0x0002, b"UI", request.SOPClassUID.encode("ascii")),
+            (0x0003, b"UI", request.SOPInstanceUID.encode("ascii")),
+            (0x0010, b"UI", request.TransferSyntaxUID.encode("ascii")),
             (0x0012, b"UI", PYNETDICOM_IMPLEMENTATION_UID.encode("ascii")),
             (0x0013, b"SH", PYNETDICOM_IMPLEMENTATION_VERSION.encode("ascii")),
+            (0x0016, b"AE", sender.encode("ascii", "replace")),
         )
     )
     return struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(rest)) + rest

@@ -1,8 +1,9 @@
 """pynetdicom 3.0 as acceptor without its naps: it polls in two threads and sleeps a millisecond in each, for every message.
 
-On 400 slices over one association two thirds of the time were sleep. Here the thread that reads the network waits in ``select``,
-reads a PDU in one piece, and serves the request itself. That holds for services that answer with one message, which all of ours
-are. It touches what the library keeps to itself; bench/receiving.py and the tests against real peers notice a change.
+On 400 slices over one association two thirds of the time were sleep. Here the thread that reads the network waits in
+``select``, takes objects by the fast lane, and serves other requests itself. That holds for services that answer with one
+message, which all of ours are. It touches what the library keeps to itself; bench/receiving.py and the tests against real peers
+notice a change.
 """
 
 import queue
@@ -12,7 +13,11 @@ from typing import Any
 
 from pynetdicom import _config
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AssociationSocket, RequestHandler
+
+from pneumoscope.receiver.lane import Lane
+from pneumoscope.receiver.storing import Storing
 
 #: Longest wait of an idle association for its own other thread, which asks for release or abort.
 IDLE_S = 0.02
@@ -35,20 +40,6 @@ class _Socket(AssociationSocket):
             self.event_queue.put("Evt17")  # transport connection closed (PS3.8 9.2.3)
             return False
 
-    def recv(self, nr_bytes: int) -> bytearray:
-        """``nr_bytes``, or fewer where the connection ends."""
-        assert self.socket is not None
-        content = bytearray(nr_bytes)
-        view, read = memoryview(content), 0
-        while read < nr_bytes:
-            count = self.socket.recv_into(view[read:])
-            if not count:
-                break
-            read += count
-        view.release()
-        del content[read:]
-        return content
-
 
 class _Served(queue.Queue[Any]):
     """Stands in for the queue of messages between the two threads: what is put is served at once."""
@@ -66,13 +57,29 @@ class _Served(queue.Queue[Any]):
             self._assoc._serve_request(message, context_id)
 
 
+class Contexts(list[PresentationContext]):
+    """Presentation contexts that associations share: the library copies them deeply for each, and never changes the copy."""
+
+    def __deepcopy__(self, memo: object) -> "Contexts":
+        return self
+
+
 class SwiftHandler(RequestHandler):
-    """Makes associations that do not nap."""
+    """Makes associations that do not nap. ``storing``: where their objects go, set before the first one comes."""
+
+    storing: Storing
+    most_pdu_bytes: int
 
     def _create_association(self) -> Association:
         assoc = super()._create_association()
+        sock = assoc.dul.socket
+        assert sock is not None
         # the socket is made within, and making another would tell the state machine twice
-        assoc.dul.socket.__class__ = _Socket
-        assoc.dul._run_loop_delay = 0
+        sock.__class__ = _Socket
+        assoc.dul = lane = Lane(assoc, self.storing, most_pdu_bytes=self.most_pdu_bytes)
+        lane.socket, lane._run_loop_delay = sock, 0
+        lane.event_queue.put("Evt5")  # transport connection indication: that of the socket went to the one before
+        # setting them sets the timers of the new one
+        assoc.acse_timeout, assoc.network_timeout = self.ae.acse_timeout, self.ae.network_timeout
         assoc.dimse.msg_queue = _Served(assoc)
         return assoc

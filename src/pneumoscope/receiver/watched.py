@@ -1,6 +1,10 @@
 """A folder that is looked at for studies: what has stopped growing is taken in, and moved aside as taken or refused."""
 
+import fcntl
+import os
 import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -12,6 +16,7 @@ from pneumoscope.receiver.house import House
 from pneumoscope.store import arrivals
 
 TAKEN, REFUSED = "taken", "refused"
+_BLOCK_BYTES = 2**20
 log = structlog.get_logger()
 
 
@@ -23,64 +28,94 @@ class Watched:
         self._house = house
         self._folder = house.settings.watched.folder.absolute()
         self._sizes: dict[Path, int] = {}
+        self._lock: int | None = None
 
     def look(self) -> None:
-        """Take in what is whole."""
+        """Take in what is whole, unless another receiver of this machine looks after the folder or the disk is full."""
+        if not self._is_ours() or not self._house.room.is_there():
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
-        sizes = {path: path.stat().st_size for path in self._files()}
-        settled = [path for path, size in sizes.items() if self._sizes.get(path) == size]
-        self._sizes = sizes
-        # all or nothing: a study whose first files are whole and whose last are on their way waits
-        if settled and len(settled) == len(sizes):
-            self._take(settled)
+        before, self._sizes = self._sizes, dict(self._files())
+        groups: dict[str, list[Path]] = defaultdict(list)
+        for path in self._sizes:
+            parts = path.relative_to(self._folder).parts
+            groups[parts[0] if len(parts) > 1 else ""].append(path)
+        for files in groups.values():
+            # all or nothing: a study whose first files are whole and whose last are on their way waits
+            if all(before.get(path) == self._sizes[path] for path in files):
+                self._take(files)
 
-    def _files(self) -> list[Path]:
-        aside = (self._folder / TAKEN, self._folder / REFUSED)
-        return [
-            path
-            for path in sorted(self._folder.rglob("*"))
-            if path.is_file() and not path.is_symlink() and not any(path.is_relative_to(folder) for folder in aside)
-        ]
+    def _is_ours(self) -> bool:
+        if self._lock is None:
+            self._house.spool.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._house.spool.root / ".watched", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(handle)
+                return False
+            self._lock = handle  # held until this process ends
+        return True
+
+    def _files(self) -> Iterator[tuple[Path, int]]:
+        """Plain files and their sizes; links are not followed."""
+        for root, folders, names in os.walk(self._folder):
+            if Path(root) == self._folder:
+                folders[:] = [name for name in folders if name not in (TAKEN, REFUSED)]
+            for path in (Path(root, name) for name in sorted(names)):
+                try:
+                    if path.is_file() and not path.is_symlink():
+                        yield path, path.stat().st_size
+                except OSError:  # gone meanwhile
+                    continue
 
     def _take(self, files: list[Path]) -> None:
         house = self._house
         with house.store.database.begin() as db:
             arrival_id = arrivals.open_arrival(db, process_id=house.process_id, channel="folder", sender="folder")
+        house.elsewhere.add(arrival_id)
         house.spool.open(arrival_id)
-        refused = {path for path in files if not self._spool(path, arrival_id)}
-        outcomes = file_waiting(house.store, house.spool, arrival_id, settings=house.settings)
-        with house.store.database.begin() as db:
-            arrivals.close_arrival(db, arrival_id)
-        house.spool.remove(arrival_id)
+        try:
+            spooled = {path: self._spool(path, arrival_id) for path in files}
+            outcomes = file_waiting(house.store, house.spool, arrival_id, settings=house.settings)
+        finally:
+            house.over.put(arrival_id)  # the clerk files what is left, and closes it
+            house.elsewhere.discard(arrival_id)
+        good = {outcome.path for outcome in outcomes if outcome.status in (Status.FILED, Status.DUPLICATE, Status.OWN)}
+        refused = [path for path, objects in spooled.items() if not good.intersection(objects)]
         for path in files:
             self._move(path, REFUSED if path in refused else TAKEN)
-        unfiled = sum(outcome.status in (Status.UNREADABLE, Status.REFUSED, Status.CHANGED) for outcome in outcomes)
-        log.info(
-            "A watched folder was emptied", files=len(files), objects=len(outcomes), refused=len(refused), set_aside=unfiled
-        )
+        log.info("A watched folder was emptied", files=len(files), objects=len(outcomes), refused=len(refused))
 
-    def _spool(self, path: Path, arrival_id: str) -> bool:
-        """False for an archive that may not be unpacked."""
-        with path.open("rb") as file:
-            packed = file.read(2) == b"PK"
-        if not packed:
-            self._house.spool.write(arrival_id, path.read_bytes())
-            return True
-        with tempfile.TemporaryDirectory(dir=self._house.spool.root.parent) as scratch:
-            try:
+    def _spool(self, path: Path, arrival_id: str) -> list[Path]:
+        """The objects of a file or archive; none where it may not be opened or unpacked."""
+        try:
+            with path.open("rb") as file:
+                packed = file.read(2) == b"PK"
+            if not packed:
+                return [self._house.spool.write(arrival_id, _blocks(path))]
+            with tempfile.TemporaryDirectory(dir=self._house.spool.root.parent) as scratch:
                 unpack(path, to=Path(scratch))
-            except Rejected:
-                return False
-            for member in sorted(Path(scratch).rglob("*")):
-                if member.is_file():
-                    self._house.spool.write(arrival_id, member.read_bytes())
-        return True
+                members = sorted(Path(scratch).iterdir())
+                return [self._house.spool.write(arrival_id, _blocks(member)) for member in members]
+        except (Rejected, PermissionError, FileNotFoundError):
+            return []
 
     def _move(self, path: Path, where: str) -> None:
         target = self._folder / where / path.relative_to(self._folder)
         target.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{number}-{path.name}")
         path.replace(target)
         for parent in path.parents:
             if parent == self._folder or any(parent.iterdir()):
                 break
             parent.rmdir()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block

@@ -43,10 +43,10 @@ class Pulse:
             log.warning("The server could not sign off", fault=type(fault).__name__)
 
     def living(self) -> Counter[str]:
-        """How many processes of each kind live."""
+        """How many processes of each kind live and work; one that has not beaten yet is still starting."""
         self._look()
         moment_s = time.monotonic()
-        return Counter(kind for _, grew_s, kind in self._seen.values() if moment_s - grew_s < SILENCE_S)
+        return Counter(kind for beat, grew_s, kind in self._seen.values() if beat and moment_s - grew_s < SILENCE_S)
 
     def _look(self) -> None:
         with self._database.look() as db:

@@ -46,6 +46,7 @@ class Filed:
     received_at: datetime
     arrival_id: str = ""
     reading_id: str = ""  # where it is a result of ours
+    result: bool = False  # of an installation like ours: alone it makes no study that waits to be read
     readable: bool = True  # False: it comes with images, and causes no reading of a study that is known
     priority: int = Priority.ROUTINE
 
@@ -135,7 +136,7 @@ def _touch_study(db: sa.Connection, items: list[Filed]) -> None:
             **vars(items[0].study),
             "state": StudyState.ARRIVING,
             "priority": min(item.priority for item in items),
-            "revision": 0 if all(item.reading_id for item in items) else 1,
+            "revision": 0 if all(item.reading_id or item.result for item in items) else 1,
             "first_image_at": first,
             "last_image_at": last,
             "size_bytes": size_bytes,

@@ -37,6 +37,20 @@ def due(db: sa.Connection, *, limit: int = 20) -> list[sa.RowMapping]:
     return list(db.execute(query.order_by(commitment.c.due_at).limit(limit)).mappings())
 
 
+def claim(db: sa.Connection, *, lease: timedelta) -> sa.RowMapping | None:
+    """Take one that is due, so that no other process answers it too; it is due again after ``lease`` unless it is settled."""
+    for row in due(db):
+        mine = db.execute(
+            commitment.update()
+            .where(commitment.c.id == row["id"], commitment.c.due_at == row["due_at"])
+            .where(commitment.c.state == CommitmentState.WAITING)
+            .values(due_at=now() + lease)
+        )
+        if mine.rowcount == 1:
+            return row
+    return None
+
+
 def answered(db: sa.Connection, commitment_id: str) -> None:
     """The sender has our answer."""
     db.execute(commitment.update().where(commitment.c.id == commitment_id).values(state=CommitmentState.ANSWERED, code=""))

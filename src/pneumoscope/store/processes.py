@@ -3,6 +3,7 @@
 import os
 import socket
 import uuid
+from pathlib import Path
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -57,6 +58,27 @@ def alive(db: sa.Connection) -> list[Alive]:
     """Every process that is taken to live."""
     columns = (process.c.id, process.c.kind, process.c.host, process.c.pid, process.c.beat)
     return [Alive(*row) for row in db.execute(sa.select(*columns).where(process.c.state == ProcessState.ALIVE))]
+
+
+def may_run(found: Alive) -> bool:
+    """False only where it is sure that it does not: it was on this machine, which has no such process, or its number is ours.
+
+    To be asked of processes other than this one.
+    """
+    if found.host != socket.gethostname():
+        return True
+    if found.pid == os.getpid():  # in a container the process that is started again often has the same number
+        return False
+    try:
+        os.kill(found.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:  # dead, and not yet missed by its parent
+        return Path(f"/proc/{found.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):  # not Linux
+        return True
 
 
 def bury(db: sa.Connection, process_id: str) -> bool:

@@ -15,6 +15,8 @@ from pneumoscope.worker.workflow import Bench
 
 #: A process whose beat does not grow for so long, by our own clock, is dead.
 SILENCE_S = 6.0
+#: One that has not beaten yet is starting, which takes long on a machine that is busy.
+START_S = 60.0
 log = structlog.get_logger()
 
 
@@ -46,7 +48,7 @@ class Watch:
             if beat != other.beat:
                 self._seen[other.id] = (other.beat, moment_s)
                 grew_s = moment_s
-            silent = moment_s - grew_s >= SILENCE_S
+            silent = moment_s - grew_s >= (SILENCE_S if other.beat else START_S)
             if other.id != self._bench.process_id and (silent or not _may_run(other.host, other.pid)):
                 self._bury(other.id, other.kind)
 

@@ -1,0 +1,87 @@
+"""What one spooled file is: its digest, its header, how urgent it says it is. Runs in a child that may die of it."""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pydicom
+
+from pneumoscope.intake.headers import Header, read_header
+from pneumoscope.store.files import is_uid
+from pneumoscope.store.schema import Priority
+
+#: More than any text that the node files by; what is longer was made to fill the database.
+MAX_TEXT_CHARACTERS = 4096
+
+
+class Rule(NamedTuple):
+    """Urgency by a header's value, as the settings have it."""
+
+    keyword: str
+    pattern: str
+    priority: Priority
+
+
+class Examined(NamedTuple):
+    """``priority``: the most urgent rule that fits; BACKFILL where none does."""
+
+    sha256: str
+    size_bytes: int
+    header: Header
+    priority: Priority = Priority.BACKFILL
+
+
+def examine(path: Path, rules: Sequence[Rule]) -> Examined:
+    """Read one file; whatever it provokes is a fault of its header. Raises OSError."""
+    sha256, size_bytes = digest(path), path.stat().st_size
+    try:
+        header = read_header(path)
+        fault = header.fault or _fault(path, header)
+        if fault:
+            return Examined(sha256, size_bytes, Header(fault=fault))
+        return Examined(sha256, size_bytes, header, _ruled(path, rules))
+    except Exception:  # noqa: BLE001  a boundary: what a hostile header makes pydicom raise has no bounds
+        return Examined(sha256, size_bytes, Header(fault="damaged-header"))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the dataset alone: preamble and file meta differ with every hop. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(_dataset_offset(file.read(144)))
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _dataset_offset(start: bytes) -> int:
+    """Where the dataset begins, from the first 144 bytes: behind File Meta Information Group Length (PS3.10 7.1)."""
+    if start[128:132] != b"DICM" or start[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+        return 0
+    return 144 + int.from_bytes(start[140:144], "little")
+
+
+def _fault(path: Path, header: Header) -> str:
+    if not header.instances or header.study is None:
+        return "not-an-image"
+    one = header.instances[0]
+    if not all(map(is_uid, (one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID))):
+        return "bad-uid"
+    texts = (*vars(header.study).values(), *(value for value in vars(one).values() if isinstance(value, str)))
+    if max(map(len, texts)) > MAX_TEXT_CHARACTERS or not is_uid(one.SOPClassUID):
+        return "damaged-header"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's quote values, which may be a patient's
+        meta = pydicom.filereader.read_file_meta_info(path)
+    told = str(meta.get("MediaStorageSOPInstanceUID", "") or one.SOPInstanceUID)
+    return "" if told == one.SOPInstanceUID else "uid-mismatch"
+
+
+def _ruled(path: Path, rules: Sequence[Rule]) -> Priority:
+    if not rules:
+        return Priority.BACKFILL
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[rule.keyword for rule in rules], force=True)
+    fitting = [rule.priority for rule in rules if re.search(rule.pattern, str(dataset.get(rule.keyword, "")), re.IGNORECASE)]
+    return min(fitting, default=Priority.BACKFILL)

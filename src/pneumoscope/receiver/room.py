@@ -1,0 +1,30 @@
+"""Whether the disk has room for more."""
+
+import errno
+import time
+
+from pneumoscope.store import FolderStore
+
+#: The disk is asked how full it is so often, in seconds.
+ASK_EVERY_S = 1.0
+
+
+class Room:
+    """Remembers for a second what the disk said."""
+
+    def __init__(self, files: FolderStore, watermark: float) -> None:
+        self._files, self._watermark = files, watermark
+        self._asked_s, self._is_there = -ASK_EVERY_S, True
+
+    def is_there(self) -> bool:
+        """Whether more than the watermark of the disk is free."""
+        moment_s = time.monotonic()
+        if moment_s - self._asked_s > ASK_EVERY_S:
+            self._asked_s = moment_s
+            self._is_there = self._files.free_share() >= self._watermark
+        return self._is_there
+
+    def note(self, fault: OSError) -> None:
+        """A write failed; where it was for want of room, nothing more is taken for a while."""
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            self._is_there, self._asked_s = False, time.monotonic()

@@ -1,0 +1,115 @@
+"""Who may send: titles, networks, certificates; each decision stands in the audit trail."""
+
+import importlib.util
+import ssl
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from receiver_node import Make, Receiver
+from receiver_raw import VERIFICATION, associate_rq, associated, read_pdu, store
+
+from dicom_maker import make_slice
+from servers import wait_for
+
+LISTED = '[[dicom.senders]]\nae_title = "CT1"\naddresses = ["127.0.0.1/32"]\n'
+ELSEWHERE = '[[dicom.senders]]\nae_title = "CT1"\naddresses = ["10.0.0.0/8", "2001:db8::/32"]\n'
+
+
+def rejection(receiver: Receiver, *, calling: str = "CT1", called: str = "PNEUMOSCOPE") -> tuple[int, int, int] | None:
+    """Result, source and reason of the A-ASSOCIATE-RJ."""
+    with receiver.connect() as sock:
+        sock.sendall(associate_rq(contexts={1: VERIFICATION}, calling=calling, called=called))
+        kind, body = read_pdu(sock)
+        return (body[1], body[2], body[3]) if kind == 3 else None
+
+
+def test_only_listed_titles_from_listed_networks_calling_us(make: Make, study: Path) -> None:
+    receiver = make(LISTED)
+    assert rejection(receiver) is None
+    assert rejection(receiver, calling="CT2") == (1, 1, 3)  # PS3.8 Table 9-21: calling AE title not recognized
+    assert rejection(receiver, called="PACS") == (1, 1, 7)
+    assert receiver.echo()
+    assert not receiver.echo(aet="CT2")
+    assert receiver.send(study, aet="CT2") != 0
+    assert receiver.send(study) == 0
+    receiver.at_rest(24)
+    reasons = ["called-ae-title", "calling-ae-title", "calling-ae-title", "calling-ae-title"]
+    wait_for(lambda: sorted(receiver.audited("refused")) == reasons, what="the audit entries")
+    wait_for(lambda: len(receiver.audited("success")) == 3, what="the audit entries")
+
+
+def test_a_listed_title_from_elsewhere_is_refused(make: Make) -> None:
+    receiver = make(ELSEWHERE)
+    assert rejection(receiver) == (1, 1, 3)
+    wait_for(lambda: receiver.audited("refused") == ["address"], what="the audit entry")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, a server and a client that it signed, and a stranger."""
+    folder = tmp_path_factory.mktemp("certificates")
+    _helper().make_certificates(folder)
+    return folder
+
+
+def _helper() -> ModuleType:
+    path = Path(__file__).parents[1] / "delivery" / "delivery_certificates.py"
+    spec = importlib.util.spec_from_file_location("delivery_certificates", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules.setdefault(spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def tls(folder: Path) -> str:
+    return (
+        f'[dicom.tls]\ncertificate = "{folder / "server.pem"}"\nkey = "{folder / "server.key"}"\n'
+        f'authorities = "{folder / "ca.pem"}"\n'
+    )
+
+
+def test_tls_with_a_certificate_of_the_peer(make: Make, certificates: Path, study: Path, study_uids: list[str]) -> None:
+    receiver = make(tls(certificates))
+    own = ("+tls", str(certificates / "client.key"), str(certificates / "client.pem"), "+cf", str(certificates / "ca.pem"))
+    assert receiver.send(study, options=own) == 0
+    assert receiver.at_rest(24) == study_uids
+    anonymous = ("+tla", "+cf", str(certificates / "ca.pem"))
+    foreign = (
+        "+tls",
+        str(certificates / "stranger.key"),
+        str(certificates / "stranger.pem"),
+        "+cf",
+        str(certificates / "ca.pem"),
+    )
+    assert receiver.echo(*own)
+    assert not receiver.echo(*anonymous)
+    assert not receiver.echo(*foreign)
+    assert not receiver.echo()  # without TLS
+
+
+def test_a_silent_peer_in_the_handshake_stops_no_other(make: Make, certificates: Path) -> None:
+    receiver = make(tls(certificates))
+    context = ssl.create_default_context(cafile=certificates / "ca.pem")
+    context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
+    with receiver.connect(), receiver.connect() as half, receiver.connect() as sock:
+        half.sendall(b"\x16\x03\x01")
+        with context.wrap_socket(sock, server_hostname="localhost") as secured:
+            associated(secured)
+            for k in range(3):
+                assert store(secured, make_slice(k), message_id=k + 1) == 0
+    receiver.at_rest(3)
+
+
+def test_tls_before_1_2_is_refused(make: Make, certificates: Path) -> None:
+    receiver = make(tls(certificates))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with receiver.connect() as sock, pytest.raises((ssl.SSLError, ConnectionError)):
+        context.wrap_socket(sock)

@@ -1,0 +1,89 @@
+"""Admission, command sets and file meta: read as they are written, and never more than is there."""
+
+import contextlib
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.filereader import _read_file_meta_info, read_preamble
+from pynetdicom.dimse_messages import C_STORE_RQ, C_STORE_RSP
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu import P_DATA_TF
+
+from pneumoscope.config import Dicom, Sender
+from pneumoscope.receiver.admission import ADDRESS, CALLED, CALLING, admit
+from pneumoscope.receiver.lane import Malformed, read_command, response
+from pneumoscope.receiver.storing import Request, file_meta
+
+CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
+UIDS = st.from_regex(r"[1-9][0-9]{0,8}(\.[1-9][0-9]{0,8}){1,5}", fullmatch=True)
+
+
+def admitted(*senders: Sender, calling: str = "CT1", called: str = "PNEUMOSCOPE", address: str = "10.1.2.3") -> object:
+    return admit(Dicom(senders=senders), calling=calling, called=called, address=address)
+
+
+def test_who_is_listed_may_send() -> None:
+    named = Sender(ae_title="CT1", addresses=("10.0.0.0/8",), priority="emergency")
+    anyone = Sender(addresses=("10.0.0.0/8", "2001:db8::/32"))
+    assert admitted(anyone, named) is named  # the entry of its own name says more
+    assert admitted(anyone, named, calling="CT2") is anyone
+    assert admitted(named, calling="CT2") is CALLING
+    assert admitted(named, called="OTHER") is CALLED
+    assert admitted(named, address="11.1.2.3") is ADDRESS
+    assert admitted(anyone, address="2001:db8::5") is anyone
+    assert admitted(anyone, address="::ffff:10.1.2.3") is anyone  # IPv4 on a socket of both kinds
+    assert admitted(anyone, address="nonsense") is ADDRESS
+
+
+def request(SOPInstanceUID: str, message_id: int = 1) -> Request:
+    return Request(SOPClassUID=CT, SOPInstanceUID=SOPInstanceUID, TransferSyntaxUID=EXPLICIT, message_id=message_id)
+
+
+@given(uid=UIDS, message_id=st.integers(0, 65535), originator=st.sampled_from(["", "PNEUMOSCOPE", "X"]))
+def test_command_sets_of_the_library_are_read(uid: str, message_id: int, originator: str) -> None:
+    primitive = C_STORE()
+    primitive.MessageID, primitive.AffectedSOPClassUID, primitive.AffectedSOPInstanceUID = message_id, CT, uid
+    primitive.Priority, primitive.DataSet = 2, io.BytesIO(b"x")
+    if originator:
+        primitive.MoveOriginatorApplicationEntityTitle, primitive.MoveOriginatorMessageID = originator, 7
+    message = C_STORE_RQ()
+    message.primitive_to_message(primitive)
+    (first, *_) = message.encode_msg(1, 0)
+    elements = read_command(bytes(first.presentation_data_value_list[0][1][1:]))
+    assert elements[0x1000].rstrip(b"\0").decode() == uid
+    assert int.from_bytes(elements[0x0110], "little") == message_id
+    assert elements.get(0x1030, b"").strip().decode() == originator
+
+
+@given(uid=UIDS, message_id=st.integers(0, 65535), status=st.sampled_from([0, 0xA700, 0xA900, 0xC000, 0x0122]))
+def test_the_library_reads_our_responses(uid: str, message_id: int, status: int) -> None:
+    pdu = P_DATA_TF()
+    pdu.decode(response(5, request(uid, message_id), status))
+    message = C_STORE_RSP()
+    assert message.decode_msg(pdu.to_primitive())
+    answer = message.message_to_primitive()
+    assert (message.context_id, answer.Status, answer.MessageIDBeingRespondedTo) == (5, status, message_id)
+    assert (answer.AffectedSOPInstanceUID, answer.AffectedSOPClassUID) == (uid, CT)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_command_set_or_malformed(content: bytes) -> None:
+    with contextlib.suppress(Malformed):
+        read_command(content)
+
+
+@given(uid=UIDS, sender=st.from_regex(r"[A-Z0-9]{1,16}", fullmatch=True))
+def test_file_meta_are_read_as_written(uid: str, sender: str) -> None:
+    content = io.BytesIO(bytes(128) + b"DICM" + file_meta(request(uid), sender) + b"rest")
+    read_preamble(content, force=False)
+    meta = _read_file_meta_info(content)
+    assert (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID) == (CT, uid)
+    assert (meta.TransferSyntaxUID, meta.SourceApplicationEntityTitle) == (EXPLICIT, sender)
+    assert content.getvalue()[144 + int(meta.FileMetaInformationGroupLength) :] == b"rest"
+
+
+def test_a_command_set_that_ends_early_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        read_command(b"\0\0\0\1\xff\0\0\0ab")

@@ -66,6 +66,12 @@ def enqueued(db: sa.Connection, reading_id: str, workflow_id: str) -> None:
     db.execute(reading.update().where(reading.c.id == reading_id).values(workflow_id=workflow_id))
 
 
+def under_way(db: sa.Connection) -> list[sa.RowMapping]:
+    """Readings that are not over and whose workflow is, or was, in the queue."""
+    query = sa.select(reading).where(reading.c.state.in_(_OPEN), reading.c.workflow_id.is_not(None))
+    return list(db.execute(query).mappings())
+
+
 def urgent_waiting(db: sa.Connection, *, than: int) -> bool:
     """Whether a reading more urgent ``than`` this priority waits."""
     query = sa.select(reading.c.id).where(reading.c.state == ReadingState.WAITING, reading.c.priority < than)
@@ -80,16 +86,15 @@ def start(db: sa.Connection, reading_id: str, *, process_id: str) -> int:
     return int(get(db, reading_id)["attempts"]) if begun else 0
 
 
-def put_back(db: sa.Connection, reading_id: str, *, after: timedelta, code: str, message: str, counts: bool) -> None:
-    """The reading waits again, and the reason stands beside; ``counts``: whether this was an attempt."""
-    attempts = reading.c.attempts if counts else reading.c.attempts - 1
+def put_back(db: sa.Connection, reading_id: str, *, after: timedelta, code: str, message: str, more_attempts: int = 0) -> None:
+    """The reading waits again, and the reason stands beside. ``more_attempts``: -1 where this was none."""
     _move(
         db,
         reading_id,
         ReadingState.WAITING,
         workflow_id=None,
         due_at=now() + after,
-        attempts=attempts,
+        attempts=reading.c.attempts + more_attempts,
         code=code,
         message=message,
     )

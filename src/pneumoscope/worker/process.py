@@ -15,6 +15,7 @@ from pneumoscope.worker.child import Reader
 from pneumoscope.worker.clerk import Clerk
 from pneumoscope.worker.posting import Posting
 from pneumoscope.worker.retention import Retention
+from pneumoscope.worker.sweep import Sweep
 from pneumoscope.worker.syslog import Syslog
 from pneumoscope.worker.watch import Watch
 from pneumoscope.worker.workflow import QUEUE, Bench, set_bench
@@ -52,6 +53,7 @@ def run(settings: Settings) -> None:
         every(1.0, watch.look_around, stop=stop, name="watch"),
         every(0.25, Clerk(bench).look, stop=stop, name="clerk"),
         every(0.25, Posting(bench).look, stop=stop, name="outbox"),
+        every(10.0, Sweep(bench).look, stop=stop, name="sweep"),
         every(60.0, Retention(bench).look, stop=stop, name="retention"),
     ]
     if settings.logs.syslog:

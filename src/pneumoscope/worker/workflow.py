@@ -129,17 +129,17 @@ def _without_results(db: sa.Connection, reading_id: str, answer: dict[str, Any])
     if outcome == "over":
         return "over"
     if outcome == "preempted":
-        readings.put_back(db, reading_id, after=timedelta(0), code="", message="", counts=False)
+        readings.put_back(db, reading_id, after=timedelta(0), code="", message="", more_attempts=-1)
         return "preempted"
     if outcome == "crashed":
         code, message = "reader-crashed", "The reader died or hung on this study."
     if outcome == "gave-up":
         code, message = "reader-crashed", f"The worker died {MAX_ATTEMPTS} times while it read this study."
     if outcome == "crashed" and attempts < 2:
-        readings.put_back(db, reading_id, after=timedelta(0), code=code, message=message, counts=True)
+        readings.put_back(db, reading_id, after=timedelta(0), code=code, message=message)
         return "retried"
     if outcome == "operator" and code in PASSING and attempts <= len(WAITS):
-        readings.put_back(db, reading_id, after=WAITS[attempts - 1], code=code, message=message, counts=True)
+        readings.put_back(db, reading_id, after=WAITS[attempts - 1], code=code, message=message)
         return "retried"
     state = ReadingState.REFUSED if outcome == "refused" else ReadingState.FAILED
     readings.close(db, reading_id, state=state, code=code, message=message)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dbos import DBOSClient
 from test_path import confirmed, deliveries, expected, read, results_in
 
 from servers import Node, Orthanc, listening, wait_for
@@ -90,6 +91,19 @@ def test_a_database_server_that_dies_at_any_moment(site: Site, study: Path, stud
     site.postgres.kill()
     time.sleep(1)
     site.postgres.start()
+    all_is_well(running, pacs, study_uid)
+
+
+def test_a_reading_whose_workflow_was_stopped_by_hand_is_carried_out_all_the_same(
+    site: Site, study: Path, study_uid: str
+) -> None:
+    running, pacs = site()
+    running.send(study)
+    wait_for(lambda: state(running) == "reading", what="the reading")
+    client = DBOSClient(system_database_url=f"sqlite:///{running.folder / 'kept' / 'workflows.sqlite'}")
+    (workflow,) = client.list_workflows(status="PENDING")
+    client.cancel_workflow(workflow.workflow_id)
+    client.destroy()
     all_is_well(running, pacs, study_uid)
 
 

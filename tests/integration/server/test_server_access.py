@@ -204,8 +204,8 @@ def test_a_server_that_was_taken_for_dead_ends(tmp_path: Path) -> None:
         with store.database.begin() as db:
             (own,) = processes.alive(db)
             assert own.kind == "server"
-            processes.enter(db, "receiver")
-            processes.enter(db, "worker")
+            for kind in ("receiver", "worker"):
+                processes.beat(db, processes.enter(db, kind))
         wait_for(lambda: httpx.get(f"{url}/ready").status_code == 200, what="readiness")
         wait_for(lambda: httpx.get(f"{url}/ready").status_code == 503, what="the silence of the others to be noticed")
         with store.database.begin() as db:

@@ -72,17 +72,6 @@ class Spool:
             raise
         return incoming.keep()
 
-    def write_parts(self, arrival_id: str, *parts: bytes | memoryview) -> Path:
-        """The same for parts that begin with a cleared preamble already."""
-        incoming = self.begin(arrival_id)
-        try:
-            for part in parts:
-                incoming.add(part)
-        except BaseException:
-            incoming.drop()
-            raise
-        return incoming.keep()
-
     def waiting(self, arrival_id: str) -> list[Path]:
         """Whole files of an arrival, in the order that they came."""
         return sorted((self.root / arrival_id).glob(f"*{_SUFFIX}"))

@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table, Text
 
 
 class StudyState(StrEnum):
@@ -135,6 +135,9 @@ study = Table(
     Column("size_bytes", sa.BigInteger, nullable=False, server_default="0"),
 )
 Index("ix_study_last_image_at", study.c.last_image_at)
+#: Every worker asks four times a second for studies that nobody has taken, and few are.
+_untaken = study.c.revision > study.c.taken_revision
+Index("ix_study_untaken", study.c.priority, study.c.first_image_at, sqlite_where=_untaken, postgresql_where=_untaken)
 
 series = Table(
     "series",
@@ -189,7 +192,6 @@ arrival = Table(
     _text("address"),
     Column("opened_at", Moment, nullable=False),
     Column("closed_at", Moment),
-    Column("images", Integer, nullable=False, server_default="0"),
 )
 
 #: How many images a study should have, as told by MPPS, by an Instance Availability Notification, or by the PACS when asked.
@@ -312,23 +314,4 @@ mark = Table(
     metadata,
     Column("name", String(40), primary_key=True),
     Column("value", Integer, nullable=False),
-)
-
-#: Work items of IHE AI Workflow (UPS-RS), the dataset as DICOM JSON.
-work_item = Table(
-    "work_item",
-    metadata,
-    _uid("SOPInstanceUID", primary_key=True),
-    Column("state", String(16), nullable=False, index=True),
-    _uid("transaction_uid", nullable=False, server_default=""),
-    Column("dataset", sa.JSON, nullable=False),
-    Column("reading_id", String(36), index=True),
-    Column("updated_at", Moment, nullable=False),
-)
-work_subscription = Table(
-    "work_subscription",
-    metadata,
-    _uid("SOPInstanceUID", primary_key=True),  # of the work item, or the well-known UID of all
-    Column("subscriber", String(80), primary_key=True),
-    Column("deletion_lock", Boolean, nullable=False, server_default=sa.false()),
 )

@@ -6,8 +6,6 @@ rows of our own tables decide what counts: a reading ends once, and its results 
 
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +15,6 @@ from dbos import DBOS
 from pneumoscope.config import Settings
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.store import Store, outbox, readings, studies
-from pneumoscope.store.files import result_key
 from pneumoscope.store.schema import Priority, ReadingState
 from pneumoscope.worker.child import Reader, ReaderGone
 from pneumoscope.worker.metrics import READINGS, SECONDS
@@ -144,8 +141,3 @@ def _without_results(db: sa.Connection, reading_id: str, answer: dict[str, Any])
     state = ReadingState.REFUSED if outcome == "refused" else ReadingState.FAILED
     readings.close(db, reading_id, state=state, code=code, message=message)
     return str(state)
-
-
-def forget_results(store: Store, reading_id: str) -> None:
-    """Remove what a reading left in the file store."""
-    rmtree(Path(store.files.path(result_key(reading_id, "x"))).parent, ignore_errors=True)

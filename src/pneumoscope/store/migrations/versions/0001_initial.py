@@ -19,7 +19,6 @@ def upgrade() -> None:
         sa.Column("address", sa.Text(), server_default="", nullable=False),
         sa.Column("opened_at", sa.DateTime(), nullable=False),
         sa.Column("closed_at", sa.DateTime(), nullable=True),
-        sa.Column("images", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_arrival")),
     )
     with op.batch_alter_table("arrival", schema=None) as batch_op:
@@ -173,28 +172,9 @@ def upgrade() -> None:
     with op.batch_alter_table("study", schema=None) as batch_op:
         batch_op.create_index("ix_study_last_image_at", ["last_image_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_study_state"), ["state"], unique=False)
+    untaken = sa.text("revision > taken_revision")
+    op.create_index("ix_study_untaken", "study", ["priority", "first_image_at"], sqlite_where=untaken, postgresql_where=untaken)
 
-    op.create_table(
-        "work_item",
-        sa.Column("SOPInstanceUID", sa.String(length=64), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("transaction_uid", sa.String(length=64), server_default="", nullable=False),
-        sa.Column("dataset", sa.JSON(), nullable=False),
-        sa.Column("reading_id", sa.String(length=36), nullable=True),
-        sa.Column("updated_at", sa.DateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("SOPInstanceUID", name=op.f("pk_work_item")),
-    )
-    with op.batch_alter_table("work_item", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_work_item_reading_id"), ["reading_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_work_item_state"), ["state"], unique=False)
-
-    op.create_table(
-        "work_subscription",
-        sa.Column("SOPInstanceUID", sa.String(length=64), nullable=False),
-        sa.Column("subscriber", sa.String(length=80), nullable=False),
-        sa.Column("deletion_lock", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.PrimaryKeyConstraint("SOPInstanceUID", "subscriber", name=op.f("pk_work_subscription")),
-    )
     op.create_table(
         "reading",
         sa.Column("id", sa.String(length=36), nullable=False),

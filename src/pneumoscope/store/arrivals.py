@@ -80,7 +80,13 @@ def owners(db: sa.Connection, arrival_ids: Sequence[str]) -> dict[str, str]:
 
 def close_arrival(db: sa.Connection, arrival_id: str) -> None:
     """Everything of this arrival is filed."""
-    db.execute(arrival.update().where(arrival.c.id == arrival_id, arrival.c.closed_at.is_(None)).values(closed_at=now()))
+    moment = now()
+    db.execute(arrival.update().where(arrival.c.id == arrival_id, is_open(moment)).values(closed_at=moment))
+
+
+def is_open(moment: datetime) -> sa.ColumnElement[bool]:
+    """Of an arrival: whether more may come of it."""
+    return arrival.c.closed_at.is_(None) | (arrival.c.closed_at > moment)
 
 
 def known(db: sa.Connection, SOPInstanceUIDs: Sequence[str]) -> dict[str, Known]:

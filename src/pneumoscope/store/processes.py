@@ -3,6 +3,7 @@
 import os
 import socket
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from pneumoscope.store.schema import ProcessState, arrival, process
 
 #: How long the row of a process that ended is kept.
 KEEP_GONE = 200
+#: What a dead process had open counts as open for so long: its spool may hold images that another is about to file.
+GRACE = timedelta(seconds=10)
 
 
 def enter(db: sa.Connection, kind: str) -> str:
@@ -82,7 +85,7 @@ def may_run(found: Alive) -> bool:
 
 
 def bury(db: sa.Connection, process_id: str) -> bool:
-    """Take a process for dead and close what it had open; False where another did so first."""
+    """Take a process for dead and close, after ``GRACE``, what it had open; False where another did so first."""
     done = db.execute(
         process.update()
         .where(process.c.id == process_id, process.c.state == ProcessState.ALIVE)
@@ -90,9 +93,8 @@ def bury(db: sa.Connection, process_id: str) -> bool:
     )
     if done.rowcount != 1:
         return False
-    db.execute(
-        arrival.update().where(arrival.c.process_id == process_id, arrival.c.closed_at.is_(None)).values(closed_at=now())
-    )
+    left = (arrival.c.process_id == process_id, arrival.c.closed_at.is_(None))
+    db.execute(arrival.update().where(*left).values(closed_at=now() + GRACE))
     old = (
         sa.select(process.c.id)
         .where(process.c.state == ProcessState.GONE)

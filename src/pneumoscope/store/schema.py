@@ -181,7 +181,8 @@ set_aside = Table(
     Column("arrival_id", String(36)),
 )
 
-#: One association, request, upload or pass over a watched folder: who brought what. Open while ``closed_at`` is null.
+#: One association, request, upload or pass over a watched folder: who brought what. Open while
+#: ``closed_at`` is null or to come.
 arrival = Table(
     "arrival",
     metadata,

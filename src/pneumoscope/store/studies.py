@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from pneumoscope.store import now
+from pneumoscope.store.arrivals import is_open
 from pneumoscope.store.schema import (
     ReadingState,
     StudyState,
@@ -46,10 +47,7 @@ def arriving(db: sa.Connection) -> list[Arriving]:
     )
     brought = sa.select(image.c.arrival_id).where(image.c.StudyInstanceUID == study.c.StudyInstanceUID).distinct()
     still_open = (
-        sa.select(sa.func.count())
-        .select_from(arrival)
-        .where(arrival.c.closed_at.is_(None), arrival.c.id.in_(brought))
-        .scalar_subquery()
+        sa.select(sa.func.count()).select_from(arrival).where(is_open(now()), arrival.c.id.in_(brought)).scalar_subquery()
     )
     query = (
         sa.select(

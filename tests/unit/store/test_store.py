@@ -103,7 +103,23 @@ def test_a_study_is_not_complete_while_its_arrival_is_open(database: Database) -
         arrival_id = arrivals.open_arrival(db, process_id=process_id, channel="dicom", sender="CT1")
         arrivals.file_images(db, [filed(1, arrival_id=arrival_id)])
         assert [study.open_arrivals for study in studies.arriving(db)] == [1]
-        assert processes.bury(db, process_id)  # the receiver died: nobody else would close it
+        arrivals.close_arrival(db, arrival_id)
+        assert [study.open_arrivals for study in studies.arriving(db)] == [0]
+
+
+@pytest.mark.parametrize("grace", [timedelta(seconds=10), timedelta(0)])
+def test_what_a_dead_receiver_left_is_waited_for_and_not_for_ever(
+    database: Database, monkeypatch: pytest.MonkeyPatch, grace: timedelta
+) -> None:
+    monkeypatch.setattr(processes, "GRACE", grace)
+    with database.begin() as db:
+        process_id = processes.enter(db, "receiver")
+        arrival_id = arrivals.open_arrival(db, process_id=process_id, channel="dicom", sender="CT1")
+        arrivals.file_images(db, [filed(1, arrival_id=arrival_id)])
+        assert processes.bury(db, process_id)
+        # its spool may hold more of the study: another receiver files that, and closes the arrival
+        assert [study.open_arrivals for study in studies.arriving(db)] == [int(bool(grace))]
+        arrivals.close_arrival(db, arrival_id)
         assert [study.open_arrivals for study in studies.arriving(db)] == [0]
 
 

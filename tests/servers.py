@@ -279,7 +279,10 @@ class Node:
     def send(self, folder: Path, *options: str) -> None:
         """By dcmtk's storescu, as a scanner would."""
         command = ["storescu", "-aet", "CT1", "-aec", "PNEUMOSCOPE", "+sd", "-R", *options, "127.0.0.1", str(self.dicom_port)]
-        subprocess.run([*command, str(folder)], check=True, capture_output=True, env={**os.environ, "TCP_NODELAY": "1"})
+        done = subprocess.run(
+            [*command, str(folder)], check=False, capture_output=True, text=True, env={**os.environ, "TCP_NODELAY": "1"}
+        )
+        assert done.returncode == 0, done.stderr[-1000:]
 
 
 @contextmanager

@@ -133,24 +133,23 @@ class DicomDestination(_Destination):
     encrypted: bool = Field(False, description="Speak TLS.")
 
 
-class StowDestination(_Destination):
+class _WebDestination(_Destination):
+    url: str = Field(description="Its root: `/studies` is added for DICOMweb, nothing for FHIR.")
+    token: str = Field("", description="Bearer token.", repr=False)
+    user: str = Field("", description="User, for basic authentication.")
+    password: str = Field("", description="Its password.", repr=False)
+
+
+class StowDestination(_WebDestination):
     """Results by STOW-RS."""
 
     kind: Literal["stow"]
-    url: str = Field(description="DICOMweb root, to which `/studies` is added.")
-    token: str = Field("", description="Bearer token.", repr=False)
-    user: str = Field("", description="User, for basic authentication.")
-    password: str = Field("", description="Its password.", repr=False)
 
 
-class FhirDestination(_Destination):
+class FhirDestination(_WebDestination):
     """Results to a FHIR R4 server, as a transaction."""
 
     kind: Literal["fhir"]
-    url: str = Field(description="Base URL.")
-    token: str = Field("", description="Bearer token.", repr=False)
-    user: str = Field("", description="User, for basic authentication.")
-    password: str = Field("", description="Its password.", repr=False)
 
 
 class Hl7Destination(_Destination):

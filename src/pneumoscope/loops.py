@@ -1,7 +1,9 @@
-"""Threads that do something again and again, and outlive a database that is away."""
+"""Threads that do something again and again and outlive a database that is away, and the event that ends them."""
 
+import signal
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -9,6 +11,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from pneumoscope.errors import PneumoscopeError
 
 log = structlog.get_logger()
+
+
+def stop_event() -> threading.Event:
+    """Is set when this process is asked to stop."""
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    return stop
 
 
 def every(seconds: float, work: Callable[[], None], *, stop: threading.Event, name: str) -> threading.Thread:

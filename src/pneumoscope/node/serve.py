@@ -2,16 +2,13 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 import httpx
 import structlog
@@ -19,6 +16,7 @@ import structlog
 from pneumoscope import telemetry
 from pneumoscope.config import FILE_VARIABLE, Settings
 from pneumoscope.errors import OperatorNeeded
+from pneumoscope.loops import stop_event
 from pneumoscope.node.prepare import prepare
 from pneumoscope.telemetry import SUPERVISED_VARIABLE
 
@@ -60,13 +58,7 @@ def serve(settings: Settings, *, file: Path | None = None, ready: Callable[[], N
     """Run the node until asked to stop; ``ready`` is called once when everything answers."""
     telemetry.set_up(settings, kind="node")
     prepare(settings)
-    stop = threading.Event()
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
+    stop = stop_event()
     metrics = Path(tempfile.mkdtemp(prefix="pneumoscope-metrics-"))
     environment = {**os.environ, SUPERVISED_VARIABLE: "1", "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
     if file:

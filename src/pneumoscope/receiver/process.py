@@ -1,9 +1,7 @@
 """A receiver process: the listener, and beside it threads that file, answer, beat, and look at the watched folder."""
 
-import signal
 import threading
 import time
-from types import FrameType
 
 import structlog
 
@@ -11,13 +9,13 @@ from pneumoscope import telemetry
 from pneumoscope.config import Settings
 from pneumoscope.filing import Spool
 from pneumoscope.filing.opener import opener
-from pneumoscope.loops import every
+from pneumoscope.loops import every, stop_event
 from pneumoscope.receiver.clerk import Clerk
 from pneumoscope.receiver.house import House
 from pneumoscope.receiver.room import Room
 from pneumoscope.receiver.scp import Listener
 from pneumoscope.receiver.watched import Watched
-from pneumoscope.store import Database, FolderStore, Store, processes
+from pneumoscope.store import Store, processes
 
 #: How long associations may go on once the receiver is asked to stop.
 PARTING_S = 10.0
@@ -27,15 +25,8 @@ log = structlog.get_logger()
 def run(settings: Settings) -> None:
     """Receive until asked to stop."""
     telemetry.set_up(settings, kind="receiver")
-    stop = threading.Event()
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
-    store = Store(database=Database(settings.database_url), files=FolderStore(settings.objects))
-    store.database.migrate()
+    stop = stop_event()
+    store = Store.open(database_url=settings.database_url, folder=settings.objects)
     with store.database.begin() as db:
         process_id = processes.enter(db, "receiver")
     house = House(settings, store, Spool(settings.spool), Room(store.files, settings.disk.watermark), process_id)

@@ -1,6 +1,6 @@
 """pynetdicom 3.0 as acceptor without its naps: it polls in two threads and sleeps a millisecond in each, for every message.
 
-On 400 slices over one association two thirds of the time were sleep. Here the thread that reads the network waits in
+Over one association most of the time is sleep. Here the thread that reads the network waits in
 ``select``, takes objects by the fast lane, and serves other requests itself. That holds for services that answer with one
 message, which all of ours are. It touches what the library keeps to itself; bench/receiving.py and the tests against real peers
 notice a change.

@@ -17,7 +17,17 @@ from pneumoscope.results.diagrams import score_svg, strip_svg, zone_diagram_svg
 from pneumoscope.results.pictures import coronal, evidence_slice, key_slice
 from pneumoscope.results.pictures.coronal import band_px
 from pneumoscope.results.pictures.drawing import Rgb
-from pneumoscope.results.words import LIMITS, NOT_FOR_DIAGNOSIS, REGION_WORDS, certainty, headline, meaning, parse_date, percent
+from pneumoscope.results.words import (
+    LIMITS,
+    NOT_FOR_DIAGNOSIS,
+    REGION_WORDS,
+    certainty,
+    headline,
+    meaning,
+    parse_date,
+    percent,
+    person_names,
+)
 
 JPEG_QUALITY = 88
 SLICE_WIDTH_PX, CORONAL_WIDTH_PX = 640, 640
@@ -64,12 +74,6 @@ def content_security_policy(style: str) -> str:
     """No scripts, no other host, no forms; the page's own style sheet by its hash, pictures from within."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-
-
-def person_names(PatientName: str) -> tuple[str, ...]:
-    """The component groups of a person name (PS3.5 6.2.1) to be read: "Hong Gildong", "洪 吉洞", "홍 길동"."""
-    groups = (" ".join(part for part in group.split("^") if part.strip()) for group in PatientName.split("="))
-    return tuple(group.strip() for group in groups if group.strip())
 
 
 def data_uri(picture: Rgb) -> str:

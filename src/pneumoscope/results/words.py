@@ -68,3 +68,9 @@ def parse_date(value: str) -> date | None:
         return date(*(int(part) for part in digits.groups())) if digits else None
     except ValueError:
         return None
+
+
+def person_names(PatientName: str) -> tuple[str, ...]:
+    """The component groups of a person name (PS3.5 6.2.1) to be read: "Hong Gildong", "洪 吉洞", "홍 길동"."""
+    groups = (" ".join(part for part in group.split("^") if part.strip()) for group in PatientName.split("="))
+    return tuple(group.strip() for group in groups if group.strip())

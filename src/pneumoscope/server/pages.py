@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pneumoscope.results.words import NOT_FOR_DIAGNOSIS, certainty, parse_date, percent
+from pneumoscope.results.words import NOT_FOR_DIAGNOSIS, certainty, parse_date, percent, person_names
 from pneumoscope.server import acts, looking
 from pneumoscope.server.desk import AtDesk
 from pneumoscope.server.dicomweb.paths import PREFIX, Study
@@ -108,7 +108,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "names": _names,
+        "names": person_names,
         "day": _day,
         "moment": lambda value: f"{value:%Y-%m-%d %H:%M:%S}" if value else "",
         "percent": percent,
@@ -118,12 +118,6 @@ def _environment() -> Environment:
     environment.tests["stuck"] = lambda state: state == DeliveryState.STOPPED
     environment.globals |= {"urgency": _urgency, "states": list(StudyState)}
     return environment
-
-
-def _names(PatientName: str) -> tuple[str, ...]:
-    """The component groups of a person name (PS3.5 6.2.1) to be read, as the report has them: "Hong Gildong", "洪 吉洞"."""
-    groups = (" ".join(part for part in group.split("^") if part.strip()) for group in PatientName.split("="))
-    return tuple(group.strip() for group in groups if group.strip())
 
 
 def _day(value: str) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
 
 from pneumoscope.store.database import Database
 from pneumoscope.store.files import FolderStore
@@ -15,6 +17,13 @@ class Store:
 
     database: Database
     files: FolderStore
+
+    @classmethod
+    def open(cls, *, database_url: str, folder: Path) -> Self:
+        """The store at these places, its schema brought up to date. Raises OperatorNeeded."""
+        database = Database(database_url)
+        database.migrate()
+        return cls(database=database, files=FolderStore(folder))
 
 
 def now() -> datetime:

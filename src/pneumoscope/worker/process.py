@@ -1,16 +1,12 @@
 """A worker process: DBOS carries readings out; beside it, each in a thread, the clerk, the outbox and the watch."""
 
-import signal
-import threading
-from types import FrameType
-
 import structlog
 from dbos import DBOS, DBOSConfig
 
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
-from pneumoscope.loops import every
-from pneumoscope.store import Database, FolderStore, Store, processes
+from pneumoscope.loops import every, stop_event
+from pneumoscope.store import Store, processes
 from pneumoscope.worker.child import Reader
 from pneumoscope.worker.clerk import Clerk
 from pneumoscope.worker.posting import Posting
@@ -32,15 +28,8 @@ log = structlog.get_logger()
 def run(settings: Settings) -> None:
     """Work until asked to stop."""
     telemetry.set_up(settings, kind="worker")
-    stop = threading.Event()
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
-    store = Store(database=Database(settings.database_url), files=FolderStore(settings.objects))
-    store.database.migrate()
+    stop = stop_event()
+    store = Store.open(database_url=settings.database_url, folder=settings.objects)
     with store.database.begin() as db:
         process_id = processes.enter(db, "worker")
     reader = Reader(settings.node.model)

@@ -11,7 +11,7 @@ from pneumoscope.store.schema import ReadingState
 from pneumoscope.worker.workflow import MAX_ATTEMPTS, Bench
 
 #: As DBOS has them; the others are on their way.
-ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 CODE, MESSAGE = "workflow-lost", "The workflow of this reading ended without it."
 log = structlog.get_logger()
 
@@ -27,9 +27,13 @@ class Sweep:
         database = self._bench.store.database
         with database.look() as db:
             open_readings = readings.under_way(db)
+        if not open_readings:
+            return
+        ids = [row["workflow_id"] for row in open_readings]
+        found = DBOS.list_workflows(workflow_ids=ids, status=ENDED, load_input=False, load_output=False)
+        ended = {workflow.workflow_id for workflow in found}
         for row in open_readings:
-            status = DBOS.get_workflow_status(row["workflow_id"])
-            if status is None or status.status in ENDED:
+            if row["workflow_id"] in ended:
                 with database.begin() as db:
                     self._put_back(db, row)
 

@@ -2,10 +2,8 @@
 
 import os
 import signal
-import socket
 import threading
 import time
-from pathlib import Path
 
 import structlog
 from dbos import DBOS
@@ -49,7 +47,7 @@ class Watch:
                 self._seen[other.id] = (other.beat, moment_s)
                 grew_s = moment_s
             silent = moment_s - grew_s >= (SILENCE_S if other.beat else START_S)
-            if other.id != self._bench.process_id and (silent or not _may_run(other.host, other.pid)):
+            if other.id != self._bench.process_id and (silent or not processes.may_run(other)):
                 self._bury(other.id, other.kind)
 
     def _bury(self, process_id: str, kind: str) -> None:
@@ -66,19 +64,3 @@ class Watch:
         with self._bench.store.database.begin() as db:
             processes.bury(db, self._bench.process_id)
             outbox.release(db, self._bench.process_id)
-
-
-def _may_run(host: str, pid: int) -> bool:
-    """False only where it is sure that the process is gone: it was on this machine, which has no such process."""
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:  # dead, and not yet missed by its parent
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):  # not Linux
-        return True

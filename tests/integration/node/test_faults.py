@@ -55,6 +55,8 @@ def test_a_receiver_that_dies_in_mid_association_loses_nothing_that_it_acknowled
     wait_for(lambda: running.spooled() > 10, what="some images")
     running.kill("receiver")
     sender.wait()
+    # the last thread of a killed process lets go of its port a moment later than its death shows
+    wait_for(lambda: not listening(running.dicom_port), what="the port to be let go", every_s=0.01)
     wait_for(lambda: listening(running.dicom_port), what="the receiver")
     running.send(study)  # as a scanner does: again from the start
     all_is_well(running, pacs, study_uid)

@@ -8,8 +8,8 @@ import pytest
 
 from pneumoscope.records import Category, Reading, Region
 from pneumoscope.results.diagrams import BAND_FILLS, BAND_LETTERS, zone_diagram_svg
-from pneumoscope.results.report import build_report, person_names
-from pneumoscope.results.words import percent
+from pneumoscope.results.report import build_report
+from pneumoscope.results.words import percent, person_names
 from support import tiny_reading
 
 VOID = {"meta", "img", "input", "br", "link"}

@@ -18,8 +18,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
-from pydicom import dcmread
-from pydicom.uid import generate_uid
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -28,24 +26,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from reading import study as phantom
 
-from servers import Node, Orthanc, free_port, orthanc, postgres, wait_for
+from servers import Node, Orthanc, free_port, orthanc, postgres, renamed, wait_for
 
 ROOT = Path(__file__).parent.parent / "build" / "bench"
 console = Console(stderr=True)
-
-
-def renamed(source: Path, target: Path) -> str:
-    """The same images as another study; returns its UID."""
-    target.mkdir(parents=True)
-    uids: dict[str, str] = {}
-    for file in sorted(source.iterdir()):
-        image = dcmread(file)
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            setattr(image, keyword, uids.setdefault(getattr(image, keyword), generate_uid(prefix=None)))
-        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-        image.save_as(target / file.name)
-        uid = str(image.StudyInstanceUID)
-    return uid
 
 
 def start(

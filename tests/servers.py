@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 
 def free_port() -> int:
@@ -154,9 +156,10 @@ class Orthanc:
             self.process.terminate()
             self.process.wait(timeout=20)
 
-    def objects(self) -> list[str]:
-        """SOP Instance UIDs of everything it holds, as often as it holds them."""
-        found = httpx.post(f"{self.url}/tools/find", json={"Level": "Instance", "Query": {}, "Expand": True}).json()
+    def objects(self, study: str) -> list[str]:
+        """SOP Instance UIDs of everything that it holds of a study, as often as it holds them."""
+        query = {"Level": "Instance", "Query": {"StudyInstanceUID": study}, "Expand": True}
+        found = httpx.post(f"{self.url}/tools/find", json=query).json()
         return sorted(each["MainDicomTags"]["SOPInstanceUID"] for each in found)
 
 
@@ -294,3 +297,16 @@ def node(folder: Path, settings: str = "", *, database_url: str = "") -> Iterato
     finally:
         if running.stop() != 0:
             running.kill_all()
+
+
+def renamed(source: Path, target: Path) -> str:
+    """The same images as another study; returns its UID."""
+    target.mkdir(parents=True)
+    uids: dict[str, str] = {}
+    for file in sorted(source.iterdir()):
+        image = dcmread(file)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(image, keyword, uids.setdefault(getattr(image, keyword), generate_uid(prefix=None)))
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        image.save_as(target / file.name)
+    return str(image.StudyInstanceUID)

@@ -1,7 +1,7 @@
 """A phantom study as a scanner would have it, and nodes with a PACS behind them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pydicom import dcmread
 
 from pneumoscope.output import write_all
 from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
-from servers import Node, Orthanc, free_port, orthanc, postgres
+from servers import Node, Orthanc, free_port, orthanc, postgres, renamed
 
 
 @pytest.fixture(scope="session")
@@ -27,31 +27,51 @@ def study_uid(study: Path) -> str:
     return str(dcmread(next(study.iterdir()), stop_before_pixels=True).StudyInstanceUID)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Callable[..., tuple[Node, Orthanc]]]:
-    """Makes a node that delivers to an Orthanc of its own."""
+Site = Callable[..., tuple[Node, Orthanc]]
+
+
+@contextmanager
+def sites(folder: Path) -> Iterator[Site]:
+    """Makes nodes that deliver to an Orthanc of their own, and ends them."""
     with ExitStack() as stack:
 
         def make(settings: str = "", *, on_postgres: bool = False, workers: int = 1) -> tuple[Node, Orthanc]:
-            commitment_port = free_port()
-            pacs = stack.enter_context(orthanc(tmp_path / "pacs", modalities={"PNEUMOSCOPE": ("127.0.0.1", commitment_port)}))
+            port = free_port()  # where Orthanc answers
+            pacs = stack.enter_context(orthanc(folder / "pacs", modalities={"PNEUMOSCOPE": ("127.0.0.1", port)}))
             destination = (
                 '\n[[destinations]]\nkind = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\n'
                 f'host = "127.0.0.1"\nport = {pacs.dicom_port}\n'
             )
             url = ""
             if on_postgres:
-                server = stack.enter_context(postgres(tmp_path / "postgres"))
-                url, make.postgres = server.url, server
-            running = Node(
-                tmp_path / "node",
-                destination + settings.replace("{pacs_port}", str(pacs.dicom_port)).replace("{pacs_url}", pacs.url),
-                database_url=url,
-                workers=workers,
-            )
-            running.dicom_port = commitment_port  # where Orthanc answers
+                make.postgres = stack.enter_context(postgres(folder / "postgres"))
+                url = make.postgres.url
+            more = settings.replace("{pacs_port}", str(pacs.dicom_port)).replace("{pacs_url}", pacs.url)
+            running = Node(folder / "node", destination + more, database_url=url, workers=workers)
+            running.dicom_port = port
             stack.callback(running.kill_all_if_running)
             running.start()
             return running, pacs
 
         yield make
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """For tests that kill something, or need settings of their own."""
+    with sites(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def running_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Orthanc]]:
+    """One for all tests of a module, each of which has a study of its own."""
+    with sites(tmp_path_factory.mktemp("site")) as make:
+        yield make("\n[arrival]\nquiet_s = 2\n")
+
+
+@pytest.fixture
+def own_study(study: Path, tmp_path: Path) -> tuple[Path, str]:
+    """The same images under UIDs that no other test has."""
+    folder = tmp_path / "own"
+    return folder, renamed(study, folder)

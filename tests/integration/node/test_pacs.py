@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
-from pydicom.uid import generate_uid
 from test_path import confirmed, read
 
-from servers import Node, Orthanc
+from servers import Node, Orthanc, renamed
 
 Site = Callable[..., tuple[Node, Orthanc]]
 
@@ -19,18 +17,6 @@ Site = Callable[..., tuple[Node, Orthanc]]
 def to_pacs(pacs: Orthanc, folder: Path) -> None:
     command = ["storescu", "-aec", "ORTHANC", "+sd", "127.0.0.1", str(pacs.dicom_port), str(folder)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "TCP_NODELAY": "1"})
-
-
-def renamed(source: Path, target: Path) -> str:
-    target.mkdir()
-    uids: dict[str, str] = {}
-    for file in source.iterdir():
-        image = dcmread(file)
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            setattr(image, keyword, uids.setdefault(getattr(image, keyword), generate_uid(prefix=None)))
-        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-        image.save_as(target / file.name)
-    return str(image.StudyInstanceUID)
 
 
 def test_a_study_waits_for_the_images_that_the_pacs_has_of_it(site: Site, study: Path, study_uid: str, tmp_path: Path) -> None:

@@ -1,16 +1,15 @@
 """The whole path with real peers: dcmtk sends, the node reads, Orthanc gets the results."""
 
 import io
+import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from pydicom import dcmread
 
 from servers import Node, Orthanc, wait_for
 
-Site = Callable[..., tuple[Node, Orthanc]]
+Running = tuple[Node, Orthanc]
 
 
 def read(running: Node, uid: str, *, version: int = 1, seconds: float = 60) -> dict:
@@ -36,10 +35,6 @@ def confirmed(running: Node, uid: str, *, seconds: float = 60) -> list[dict]:
     return wait_for(done, seconds=seconds, what="confirmed deliveries")
 
 
-def results_in(pacs: Orthanc) -> list[str]:
-    return pacs.objects()
-
-
 def expected(running: Node, uid: str) -> list[str]:
     """SOP Instance UIDs of the results that the node has stored."""
     return sorted(
@@ -51,74 +46,68 @@ def expected(running: Node, uid: str) -> list[str]:
 
 
 def test_a_study_sent_by_dcmtk_is_read_and_its_results_are_vouched_for_by_the_pacs(
-    site: Site, study: Path, study_uid: str
+    running_site: Running, own_study: tuple[Path, str]
 ) -> None:
-    running, pacs = site()
-    running.send(study)
-    found = read(running, study_uid)
+    (running, pacs), (folder, uid) = running_site, own_study
+    running.send(folder)
+    found = read(running, uid)
     assert found["state"] == "read", found
     assert found["headline"].startswith("Sign of pneumonia")
-    confirmed(running, study_uid)
-    assert results_in(pacs) == expected(running, study_uid) != []
+    confirmed(running, uid)
+    results = expected(running, uid)
+    assert pacs.objects(uid) == results != []
+
+    # results of ours that come back cause nothing, nor do images that come again
+    httpx.put(f"{pacs.url}/modalities/PNEUMOSCOPE", json=["PNEUMOSCOPE", "127.0.0.1", running.dicom_port])
+    everything = httpx.get(f"{pacs.url}/instances").json()
+    answer = httpx.post(f"{pacs.url}/modalities/PNEUMOSCOPE/store", json=everything, timeout=60)
+    assert answer.status_code == 200
+    running.send(folder)
+    time.sleep(3)  # longer than the quiet period
+    assert [reading["version"] for reading in running.study(uid)["readings"]] == [1]
+    assert expected(running, uid) == results == pacs.objects(uid)
 
 
 def test_what_comes_late_makes_a_second_version_that_supersedes_the_first(
-    site: Site, study: Path, study_uid: str, tmp_path: Path
+    running_site: Running, own_study: tuple[Path, str], tmp_path: Path
 ) -> None:
-    running, _ = site("\n[arrival]\nquiet_s = 3\n")
-    files = sorted(study.iterdir())
+    (running, _), (folder, uid) = running_site, own_study
+    files = sorted(folder.iterdir())
     early, late = tmp_path / "early", tmp_path / "late"
-    for folder, part in ((early, files[:30]), (late, files[30:])):
-        folder.mkdir()
+    for target, part in ((early, files[:30]), (late, files[30:])):
+        target.mkdir()
         for file in part:
-            (folder / file.name).write_bytes(file.read_bytes())
+            (target / file.name).write_bytes(file.read_bytes())
     running.send(early)
-    read(running, study_uid)
+    read(running, uid)
     running.send(late)
-    read(running, study_uid, version=2)
-    assert [reading["version"] for reading in running.study(study_uid)["readings"]] == [2, 1]
-    page = httpx.get(f"{running.url}/studies/{study_uid}").text
+    read(running, uid, version=2)
+    assert [reading["version"] for reading in running.study(uid)["readings"]] == [2, 1]
+    page = httpx.get(f"{running.url}/studies/{uid}").text
     assert page.index("Version 2") < page.index("Version 1") < page.index("superseded")
 
 
-def test_a_zip_that_a_person_uploads_is_read(site: Site, study: Path, study_uid: str) -> None:
-    running, _ = site()
+def test_a_zip_that_a_person_uploads_is_read(running_site: Running, own_study: tuple[Path, str]) -> None:
+    (running, _), (folder, uid) = running_site, own_study
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for file in study.iterdir():
+        for file in folder.iterdir():
             archive.write(file, f"cd/{file.name}")
     answer = httpx.post(
         f"{running.url}/upload", files={"files": ("study.zip", buffer.getvalue(), "application/zip")}, timeout=60
     )
     assert answer.status_code in (200, 201, 202, 303), answer.text
-    assert read(running, study_uid)["state"] == "read"
+    assert read(running, uid)["state"] == "read"
 
 
-def test_what_cannot_be_read_stays_with_its_reason_where_a_person_sees_it(site: Site, study: Path, tmp_path: Path) -> None:
-    running, pacs = site("\n[arrival]\nquiet_s = 1\n")
-    folder = tmp_path / "few"
-    folder.mkdir()
-    for file in sorted(study.iterdir())[:5]:
-        (folder / file.name).write_bytes(file.read_bytes())
+def test_what_cannot_be_read_stays_with_its_reason_where_a_person_sees_it(
+    running_site: Running, own_study: tuple[Path, str]
+) -> None:
+    (running, pacs), (folder, uid) = running_site, own_study
+    for file in sorted(folder.iterdir())[5:]:
+        file.unlink()
     running.send(folder)
-    uid = str(dcmread(next(folder.iterdir()), stop_before_pixels=True).StudyInstanceUID)
     found = read(running, uid)
     assert (found["state"], found["code"]) == ("refused", "too-few-slices")
-    page = httpx.get(f"{running.url}/studies/{uid}").text
-    assert "at least 10 are needed" in page
-    assert results_in(pacs) == []
-
-
-def test_results_of_ours_that_come_back_cause_nothing(site: Site, study: Path, study_uid: str) -> None:
-    running, pacs = site()
-    running.send(study)
-    read(running, study_uid)
-    confirmed(running, study_uid)
-    httpx.put(f"{pacs.url}/modalities/PNEUMOSCOPE", json=["PNEUMOSCOPE", "127.0.0.1", running.dicom_port])
-    everything = httpx.get(f"{pacs.url}/instances").json()
-    answer = httpx.post(f"{pacs.url}/modalities/PNEUMOSCOPE/store", json=everything, timeout=60)
-    assert answer.status_code == 200
-    before = expected(running, study_uid)
-    running.send(study)  # and the images once more
-    assert [s["version"] for s in running.studies()] == [1]
-    assert expected(running, study_uid) == before == results_in(pacs)
+    assert "at least 10 are needed" in httpx.get(f"{running.url}/studies/{uid}").text
+    assert pacs.objects(uid) == []

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pneumoscope.config import Settings
 from pneumoscope.server.problems import answer
+from pneumoscope.server.rights import ALL_ROLES, Right, Role, rights_of
 from pneumoscope.store import Store, audit
 
 OPEN = frozenset({"/health"})
@@ -38,6 +39,12 @@ class Visitor:
 
     actor: str
     address: str
+    roles: frozenset[Role] = ALL_ROLES
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """What the visitor may do."""
+        return rights_of(self.roles)
 
 
 class Access:

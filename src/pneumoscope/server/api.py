@@ -11,13 +11,14 @@ from pneumoscope.server.auditevents import bundle
 from pneumoscope.server.desk import AtDesk
 from pneumoscope.server.dicomweb.paths import Study
 from pneumoscope.server.journal import note, note_often
+from pneumoscope.server.rights import Right, needs
 from pneumoscope.store import audit
 
 router = APIRouter(prefix="/api")
 _INTERNAL = {"key", "process_id", "workflow_id", "taken_revision"}
 
 
-@router.get("/studies")
+@router.get("/studies", dependencies=[needs(Right.LIST)])
 def studies(request: Request, desk: AtDesk, state: str = "") -> Response:
     """Studies with their latest reading, the last to arrive first."""
     with desk.store.database.look() as db:
@@ -26,7 +27,7 @@ def studies(request: Request, desk: AtDesk, state: str = "") -> Response:
     return _json({"studies": found})
 
 
-@router.get("/studies/{study}")
+@router.get("/studies/{study}", dependencies=[needs(Right.OPEN)])
 def study(request: Request, desk: AtDesk, study: Study) -> Response:
     """One study: versions of its reading, results, deliveries, what was set aside."""
     row = acts.study_row(request, study)
@@ -35,19 +36,19 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
         return _json(looking.whole(db, row))
 
 
-@router.post("/studies/{study}/read")
+@router.post("/studies/{study}/read", dependencies=[needs(Right.OPERATE)])
 def read(request: Request, study: Study) -> Response:
     """Read a study again as it stands."""
     return _json({"reading": acts.read_again(request, study)}, 202)
 
 
-@router.post("/deliveries/{delivery_id}/resend")
+@router.post("/deliveries/{delivery_id}/resend", dependencies=[needs(Right.OPERATE)])
 def resend(request: Request, delivery_id: str) -> Response:
     """Send results once more."""
     return _json({"delivery": acts.resend(request, delivery_id)[0]}, 202)
 
 
-@router.get("/audit")
+@router.get("/audit", dependencies=[needs(Right.AUDIT)])
 def audit_trail(
     request: Request, desk: AtDesk, after: Annotated[int, Query(ge=0)] = 0, count: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> Response:

@@ -13,6 +13,7 @@ from pneumoscope.server.desk import AtDesk
 from pneumoscope.server.dicomweb.paths import PREFIX, Study
 from pneumoscope.server.journal import note, note_often
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.rights import Right, needs
 from pneumoscope.store import now, readings
 from pneumoscope.store.schema import DeliveryState, Priority, StudyState
 
@@ -25,7 +26,7 @@ RESULT_POLICY = (
 _UPLOADED = ("filed", "duplicate", "own", "changed", "unreadable", "refused")
 
 
-@router.get("/")
+@router.get("/", dependencies=[needs(Right.LIST)])
 def index(request: Request, desk: AtDesk, state: str = "") -> Response:
     """The list of studies."""
     with desk.store.database.look() as db:
@@ -35,13 +36,13 @@ def index(request: Request, desk: AtDesk, state: str = "") -> Response:
     return _page("list.html", studies=found, counts=counts, state=state, uploaded=uploaded, most=looking.NEWEST)
 
 
-@router.get("/upload")
+@router.get("/upload", dependencies=[needs(Right.UPLOAD)])
 def upload_form() -> Response:
     """Where studies are uploaded."""
     return _page("upload.html")
 
 
-@router.get("/studies/{study}")
+@router.get("/studies/{study}", dependencies=[needs(Right.OPEN)])
 def study(request: Request, desk: AtDesk, study: Study) -> Response:
     """One study."""
     row = acts.study_row(request, study)
@@ -51,21 +52,21 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
     return _page("study.html", **found, dicomweb=PREFIX)
 
 
-@router.post("/studies/{study}/read")
+@router.post("/studies/{study}/read", dependencies=[needs(Right.OPERATE)])
 def read(request: Request, study: Study) -> Response:
     """Read again, and show the study."""
     acts.read_again(request, study)
     return RedirectResponse(f"/studies/{study}", 303)
 
 
-@router.post("/deliveries/{delivery_id}/resend")
+@router.post("/deliveries/{delivery_id}/resend", dependencies=[needs(Right.OPERATE)])
 def resend(request: Request, delivery_id: str) -> Response:
     """Send once more, and show the study."""
     _, study = acts.resend(request, delivery_id)
     return RedirectResponse(f"/studies/{study}", 303)
 
 
-@router.get("/readings/{reading_id}/{name}")
+@router.get("/readings/{reading_id}/{name}", dependencies=[needs(Right.OPEN)])
 def result(request: Request, desk: AtDesk, reading_id: str, name: str) -> Response:
     """A stored result: the report to look at, all else to keep."""
     with desk.store.database.look() as db:

@@ -17,8 +17,9 @@ from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.limits import body
 from pneumoscope.server.multipart import Parts, media_type_of
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.rights import Right, needs
 
-router = APIRouter()
+router = APIRouter(dependencies=[needs(Right.UPLOAD)])
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _BLOCK_BYTES = 2**20
 

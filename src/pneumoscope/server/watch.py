@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.metrics import exposition
+from pneumoscope.server.rights import Right, needs
 
 router = APIRouter()
 
@@ -20,7 +21,7 @@ async def health() -> Response:
     return PlainTextResponse("up\n")
 
 
-@router.get("/ready")
+@router.get("/ready", dependencies=[needs(Right.MEASURE)])
 def ready(desk: AtDesk) -> Response:
     """The node can take studies, read and send them; else why not."""
     reasons = [*_database(desk), *_files(desk)]
@@ -30,7 +31,7 @@ def ready(desk: AtDesk) -> Response:
     return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
 
-@router.get("/metrics")
+@router.get("/metrics", dependencies=[needs(Right.MEASURE)])
 def metrics(desk: AtDesk) -> Response:
     """Prometheus text."""
     return Response(exposition(desk), media_type=CONTENT_TYPE_LATEST)

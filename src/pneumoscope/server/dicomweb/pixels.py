@@ -15,8 +15,9 @@ from pneumoscope.server.dicomweb.retrieve import EXPLICIT
 from pneumoscope.server.journal import note_single
 from pneumoscope.server.multipart import Outgoing, related
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.rights import Right, needs
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, dependencies=[needs(Right.OPEN)])
 PIXELS = "7FE00010"
 _PLACE = "/studies/{study}/series/{series}/instances/{instance}"
 _ADDRESS = re.compile(r"[0-9A-Fa-f]{8}(/[0-9]{1,5}/[0-9A-Fa-f]{8}){0,16}")

@@ -14,10 +14,11 @@ from pneumoscope.server.dicomweb.query import Asked, parse
 from pneumoscope.server.dicomweb.rows import Json, dataset
 from pneumoscope.server.journal import note
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.rights import Right, needs
 from pneumoscope.store import search
 from pneumoscope.store.search import Level
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, dependencies=[needs(Right.OPEN)])
 
 
 @router.get("/studies")

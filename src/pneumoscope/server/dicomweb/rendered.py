@@ -15,8 +15,9 @@ from pneumoscope.server.dicomweb.paths import PREFIX, Object, Series, Study, row
 from pneumoscope.server.dicomweb.pixels import frame_numbers
 from pneumoscope.server.journal import note_single
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.rights import Right, needs
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, dependencies=[needs(Right.OPEN)])
 MAX_SIDE_PX = 4096
 THUMBNAIL_PX = 128
 _FUNCTIONS = ("linear", "linear-exact", "sigmoid")

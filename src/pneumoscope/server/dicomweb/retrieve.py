@@ -16,8 +16,9 @@ from pneumoscope.server.dicomweb.paths import PREFIX, Object, Series, Study, roo
 from pneumoscope.server.headers import object_path
 from pneumoscope.server.journal import note, note_single
 from pneumoscope.server.multipart import Outgoing, related
+from pneumoscope.server.rights import Right, needs
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, dependencies=[needs(Right.OPEN)])
 EXPLICIT = "1.2.840.10008.1.2.1"
 _BLOCK_BYTES = 2**20
 

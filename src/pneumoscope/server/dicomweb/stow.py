@@ -19,8 +19,9 @@ from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.limits import body
 from pneumoscope.server.multipart import Parts, media_type_of
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.rights import Right, needs
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, dependencies=[needs(Right.UPLOAD)])
 #: Failure reasons of PS3.18 I.2.2 and PS3.4 B.2.3.
 _ANOTHER_STUDY, _NOT_UNDERSTOOD, _DUPLICATE, _NOT_TAKEN, _FAILED = 0xA900, 0xC000, 0x0111, 0x0122, 0x0110
 _REASONS = {"unreadable": _NOT_UNDERSTOOD, "changed": _DUPLICATE, "refused": _NOT_TAKEN}

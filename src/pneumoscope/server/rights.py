@@ -1,0 +1,79 @@
+"""Who may do what: one table. Every route names the right that it needs, or the application does not start."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+from starlette.routing import BaseRoute
+
+from pneumoscope.server.problems import Problem
+
+
+class Right(StrEnum):
+    """What a visitor may do."""
+
+    LIST = "see the list of studies"
+    OPEN = "open a study"
+    JUDGE = "agree with a reading, change or reject it"
+    UPLOAD = "bring studies in"
+    OPERATE = "have a study read or sent again"
+    MANAGE = "manage people"
+    AUDIT = "read the audit trail"
+    MEASURE = "see measures and readiness"
+
+
+class Role(StrEnum):
+    """What a person is here for."""
+
+    READER = "reader"
+    TECHNICIAN = "technician"
+    ADMINISTRATOR = "administrator"
+    AUDITOR = "auditor"
+
+
+RIGHTS = {
+    Role.READER: frozenset({Right.LIST, Right.OPEN, Right.JUDGE, Right.UPLOAD, Right.OPERATE}),
+    Role.TECHNICIAN: frozenset({Right.LIST, Right.UPLOAD, Right.OPERATE, Right.MEASURE}),
+    Role.ADMINISTRATOR: frozenset({Right.LIST, Right.OPERATE, Right.MANAGE, Right.MEASURE}),
+    Role.AUDITOR: frozenset({Right.AUDIT}),
+}
+#: What holds nothing of anyone.
+FREE = frozenset({"/health", "/page.css"})
+#: Programs with a token, and this machine where no tokens are set.
+ALL_ROLES = frozenset(Role)
+
+
+def rights_of(roles: Iterable[Role]) -> frozenset[Right]:
+    """What the bearer of these roles may do."""
+    return frozenset[Right]().union(*(RIGHTS[role] for role in roles))
+
+
+class _Needs:
+    def __init__(self, right: Right) -> None:
+        self.right = right
+
+    async def __call__(self, connection: HTTPConnection) -> None:
+        if self.right in connection.scope["visitor"].rights:
+            return
+        if self.right in (Right.OPEN, Right.JUDGE):  # what one may not see is not there
+            raise Problem(404, "no-such-study", "There is no such study here.")
+        raise Problem(403, "not-allowed", f"Your roles do not allow you to {self.right}.")
+
+
+def needs(right: Right) -> Any:  # noqa: ANN401 - what FastAPI takes
+    """A dependency of a route: only visitors with ``right`` get further."""
+    return Depends(_Needs(right))
+
+
+def check(routes: Iterable[BaseRoute]) -> None:
+    """Raise ValueError for routes that name no right and are not open to whoever gets in."""
+    bare = [path for route in routes if _right_of(route) is None and (path := getattr(route, "path", "?")) not in FREE]
+    if bare:
+        raise ValueError(f"these routes name no right: {', '.join(bare)}")
+
+
+def _right_of(route: BaseRoute) -> Right | None:
+    found = [need.dependency.right for need in getattr(route, "dependencies", ()) if isinstance(need.dependency, _Needs)]
+    return found[-1] if found else None

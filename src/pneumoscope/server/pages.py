@@ -1,21 +1,16 @@
 """The operator's pages: the list of studies, one study, results to look at or to keep. They work without scripts."""
 
-from functools import cache
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pneumoscope.results.words import NOT_FOR_DIAGNOSIS, certainty, parse_date, percent, person_names
 from pneumoscope.server import acts, looking
 from pneumoscope.server.desk import AtDesk
 from pneumoscope.server.dicomweb.paths import PREFIX, Study
 from pneumoscope.server.journal import note, note_often
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import now, readings
-from pneumoscope.store.schema import DeliveryState, Priority, StudyState
+from pneumoscope.store import readings
 
 router = APIRouter()
 #: A result is shown as a document of no origin: it can run nothing, send nothing and load nothing.
@@ -33,13 +28,13 @@ def index(request: Request, desk: AtDesk, state: str = "") -> Response:
         found, counts = looking.newest(db, state=state), looking.counts(db)
     note_often(request, "query", detail="The list of studies.")
     uploaded = {name: int(n) for name in _UPLOADED if (n := request.query_params.get(name, "")).isdigit() and len(n) < 7}
-    return _page("list.html", studies=found, counts=counts, state=state, uploaded=uploaded, most=looking.NEWEST)
+    return page(request, "list.html", studies=found, counts=counts, state=state, uploaded=uploaded, most=looking.NEWEST)
 
 
 @router.get("/upload", dependencies=[needs(Right.UPLOAD)])
-def upload_form() -> Response:
+def upload_form(request: Request) -> Response:
     """Where studies are uploaded."""
-    return _page("upload.html")
+    return page(request, "upload.html")
 
 
 @router.get("/studies/{study}", dependencies=[needs(Right.OPEN)])
@@ -49,7 +44,7 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
     note(request, "view", study=study)
     with desk.store.database.look() as db:
         found = looking.whole(db, row)
-    return _page("study.html", **found, dicomweb=PREFIX)
+    return page(request, "study.html", **found, dicomweb=PREFIX)
 
 
 @router.post("/studies/{study}/read", dependencies=[needs(Right.OPERATE)])
@@ -86,45 +81,3 @@ def result(request: Request, desk: AtDesk, reading_id: str, name: str) -> Respon
         content_disposition_type="inline" if found.media_type == "text/html" else "attachment",
         headers={"Content-Security-Policy": RESULT_POLICY},
     )
-
-
-@router.get("/page.css")
-def style() -> Response:
-    """The pages' style sheet."""
-    return Response(_environment().get_template("page.css").render(), media_type="text/css")
-
-
-def _page(name: str, **values: Any) -> Response:  # noqa: ANN401 - what a template takes
-    content = _environment().get_template(name).render(not_for_diagnosis=NOT_FOR_DIAGNOSIS, now=now(), **values)
-    return Response(content, media_type="text/html")
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("pneumoscope.server", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "names": person_names,
-        "day": _day,
-        "moment": lambda value: f"{value:%Y-%m-%d %H:%M:%S}" if value else "",
-        "percent": percent,
-        "certainty": certainty,
-        "size": lambda size: f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB",
-    }
-    environment.tests["stuck"] = lambda state: state == DeliveryState.STOPPED
-    environment.globals |= {"urgency": _urgency, "states": list(StudyState)}
-    return environment
-
-
-def _day(value: str) -> str:
-    parsed = parse_date(value)
-    return parsed.isoformat() if parsed else value
-
-
-def _urgency(priority: int) -> str:
-    return Priority(priority).name.lower() if priority in list(Priority) else str(priority)

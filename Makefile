@@ -18,7 +18,7 @@ stop:
 
 test: $(DEV)
 	@scripts/peers.sh
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(DEV)
 	$(BIN)/ruff format --check .

@@ -89,7 +89,7 @@ def queue(count: int, *, on_postgres: bool) -> None:
     for workers in (1, 2, 4):
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            url = stack.enter_context(postgres(folder / "postgres")).url if on_postgres else ""
+            url = stack.enter_context(postgres()).url if on_postgres else ""
             node, _ = start(stack, folder, workers=workers, url=url, deliver=False)
             for number in track(range(count), description=f"{workers} workers: sending", console=console):
                 renamed(source, folder / "study")

@@ -34,8 +34,8 @@ ARRIVAL = "a1"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as running:
+def server() -> Iterator[str]:
+    with postgres() as running:
         yield running.url
 
 

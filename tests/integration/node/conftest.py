@@ -44,7 +44,7 @@ def sites(folder: Path) -> Iterator[Site]:
             )
             url = ""
             if on_postgres:
-                make.postgres = stack.enter_context(postgres(folder / "postgres"))
+                make.postgres = stack.enter_context(postgres())
                 url = make.postgres.url
             more = settings.replace("{pacs_port}", str(pacs.dicom_port)).replace("{pacs_url}", pacs.url)
             running = Node(folder / "node", destination + more, database_url=url, workers=workers)

@@ -45,5 +45,5 @@ def study_uids(study: Path) -> list[str]:
 
 @pytest.fixture
 def postgres_url(tmp_path: Path) -> Iterator[str]:
-    with postgres(tmp_path / "postgres") as server:
+    with postgres() as server:
         yield server.url

@@ -24,8 +24,8 @@ PATTERNS = st.text(alphabet="abAB%_[]\\^*?=é山", min_size=1, max_size=8)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as running:
+def server() -> Iterator[str]:
+    with postgres() as running:
         yield running.url
 
 

@@ -193,7 +193,38 @@ class Disk(_Section):
     keep_days: float = Field(
         30, gt=0, description="Studies older than this are removed, unless something is not delivered yet."
     )
-    max_share: Share = Field(0.8, description="Where more of the disk is used, the oldest delivered studies are removed.")
+    max_share: Share = Field(
+        0.8,
+        description="Where more of the disk is used, the oldest delivered studies go, or copies of what is in the bucket.",
+    )
+
+
+class Bucket(_Section):
+    """Object storage (S3) that holds objects and results in place of a folder, so that machines need no common file system."""
+
+    url: str = Field(
+        "",
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?)?$",
+        description="`s3://bucket` or `s3://bucket/prefix`; empty: the folder.",
+    )
+    endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/]+/?)?$",
+        description="Address of another than AWS, such as `https://minio.hospital:9000`; empty: `AWS_ENDPOINT_URL`, or AWS.",
+    )
+    region: str = Field("", description="Region; empty: `AWS_REGION`, or us-east-1.")
+    key_id: str = Field("", description="Access key; empty: `AWS_ACCESS_KEY_ID`, or the role of the machine.", repr=False)
+    secret: str = Field("", description="Its secret; empty: `AWS_SECRET_ACCESS_KEY`, or the role.", repr=False)
+    authorities: Path | None = Field(None, description="Certificates that may sign the endpoint's beside the usual ones, PEM.")
+    cache_mb: int = Field(
+        20_000, ge=1, description="Copies that each machine keeps, in MB, and in all no more of the disk than `disk.max_share`."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Bucket":
+        if bool(self.key_id) != bool(self.secret):
+            raise ValueError("key_id and secret belong together")
+        return self
 
 
 class Watched(_Section):
@@ -230,6 +261,7 @@ class Settings(BaseSettings):
     destinations: tuple[AnyDestination, ...] = ()
     http: Http = Http()
     disk: Disk = Disk()
+    bucket: Bucket = Bucket()
     watched: Watched = Watched()
     logs: Logs = Logs()
 
@@ -270,8 +302,13 @@ class Settings(BaseSettings):
 
     @property
     def objects(self) -> Path:
-        """The file store."""
+        """The file store, where it is a folder."""
         return self.node.folder.absolute() / "objects"
+
+    @property
+    def cache(self) -> Path:
+        """Copies of what is in the bucket, where the file store is one."""
+        return self.node.folder.absolute() / "cache"
 
     @property
     def spool(self) -> Path:

@@ -96,7 +96,7 @@ class Judge:
         if len(headers) < study.images:
             with self._store.database.look() as db:
                 keys = studies.source_keys(db, study.StudyInstanceUID)
-            for key in keys:
-                if key not in headers:
-                    headers[key] = read_header(self._store.files.path(key)).instances
+            new = [key for key in keys if key not in headers]
+            for key, path in zip(new, self._store.files.paths(new), strict=True):
+                headers[key] = read_header(path).instances
         return headers

@@ -4,7 +4,7 @@ A crash between any two of these loses nothing and doubles nothing: what is file
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -137,7 +137,11 @@ class _Batch:
             outcome.path.unlink(missing_ok=True)
         return self._outcomes
 
-    def _sort(self, candidates: Iterable[_Candidate], here: dict[str, Known]) -> None:
+    def _sort(self, candidates: Sequence[_Candidate], here: dict[str, Known]) -> None:
+        """Decide what each is, and have those in the store that belong there."""
+        bringing: dict[str, Path] = {}
+        same = {here[uid].key for c in candidates if (uid := c.first.SOPInstanceUID) in here and here[uid].sha256 == c.sha256}
+        lost = same - self._store.files.present(same)
         for candidate in candidates:
             uid = candidate.first.SOPInstanceUID
             there = here.get(uid)
@@ -145,7 +149,8 @@ class _Batch:
             if there and there.own:
                 self._note(candidate, Status.OWN)
             elif (there and there.sha256 == candidate.sha256) or (twin and twin[0].sha256 == candidate.sha256):
-                self._restore(there, candidate)
+                if there and there.key in lost:  # its file comes back by being sent again
+                    bringing[there.key] = candidate.path
                 self._note(candidate, Status.DUPLICATE)
             elif there or twin:
                 self._set_aside(candidate, Status.CHANGED, "changed-object")
@@ -153,13 +158,9 @@ class _Batch:
                 self._set_aside(candidate, Status.REFUSED, "study-too-large")
             else:
                 filed = _filed(candidate, self._arrival_id)
-                self._store.files.bring(filed.key, candidate.path)
+                bringing[filed.key] = candidate.path
                 self._filed[uid] = (candidate, filed)
-
-    def _restore(self, there: Known | None, candidate: _Candidate) -> None:
-        """An object that is listed and whose file was lost comes back by being sent again."""
-        if there and not self._store.files.path(there.key).exists():
-            self._store.files.bring(there.key, candidate.path)
+        self._store.files.bring(bringing)
 
     def _too_large(self, candidate: _Candidate) -> bool:
         uid = candidate.first.StudyInstanceUID
@@ -197,7 +198,7 @@ class _Batch:
     def _set_aside(self, candidate: _Candidate, status: Status, code: str) -> None:
         aside_id = str(uuid.uuid4())
         one = candidate.first if candidate.header.instances else None
-        self._store.files.bring(aside_key(aside_id), candidate.path)
+        self._store.files.bring({aside_key(aside_id): candidate.path})
         kept = self._store.database.insist(
             lambda db: arrivals.put_aside(
                 db,

@@ -15,6 +15,7 @@ from pneumoscope.config import Pacs, Settings
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.filing import Spool, Status, file_waiting
 from pneumoscope.node.prepare import prepare
+from pneumoscope.opening import open_store
 from pneumoscope.store import Store, arrivals, processes
 from pneumoscope.store.schema import Priority, ReadingState, reading, study
 
@@ -40,7 +41,7 @@ class Period:
 def run(settings: Settings, *, folder: Path | None, pacs: str | None, since: str, until: str, progress: Progress) -> str:
     """Fill from a folder or a PACS and say in a sentence what came. Raises OperatorNeeded and RetryLater."""
     prepare(settings)
-    store = Store.open(database_url=settings.database_url, folder=settings.objects)
+    store = open_store(settings)
     try:
         if folder:
             return f"{backfill_folder(folder, store, settings, progress=progress)} images were new."

@@ -22,6 +22,7 @@ from pneumoscope.errors import PneumoscopeError
 from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
 from pneumoscope.models.library import find
 from pneumoscope.node.serve import address
+from pneumoscope.opening import open_files
 from pneumoscope.store import Database, processes
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
 from pneumoscope.worker.destinations import as_tls, make_destination
@@ -56,6 +57,7 @@ def check(settings: Settings) -> Iterator[Line]:
     database = Database(settings.database_url)
     things: list[tuple[str, Callable[[], Finding]]] = [
         ("disk", lambda: _disk(settings)),
+        ("file store", lambda: _files(settings)),
         ("model", lambda: _model(settings)),
         ("database", lambda: _database(database)),
         ("clock", lambda: _clock(database)),
@@ -99,6 +101,12 @@ def _disk(settings: Settings) -> Finding:
     if free < settings.disk.watermark:
         return Verdict.WRONG, text
     return (Verdict.LOOK if 1 - free > settings.disk.max_share else Verdict.GOOD), text
+
+
+def _files(settings: Settings) -> Finding:
+    if not settings.bucket.url and not settings.objects.exists():
+        return Verdict.LOOK, "The folder is not made yet; the node makes it when it starts."
+    return Verdict.GOOD, open_files(settings).probe()
 
 
 def _model(settings: Settings) -> Finding:

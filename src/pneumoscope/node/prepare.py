@@ -11,7 +11,8 @@ from pneumoscope.store import Database
 def prepare(settings: Settings) -> None:
     """Bring everything that is kept up to date. Raises OperatorNeeded."""
     try:
-        for folder in (settings.node.folder, settings.objects, settings.spool):
+        kept = settings.cache if settings.bucket.url else settings.objects
+        for folder in (settings.node.folder, kept, settings.spool):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)  # patients' data
     except OSError as fault:

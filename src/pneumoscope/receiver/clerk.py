@@ -19,6 +19,8 @@ from pneumoscope.store.schema import Priority
 
 #: While an association is open its objects are filed in batches at most so far apart.
 FILE_EVERY_S = 0.3
+#: So long nothing is filed after the file store was found to be away or full; all stays in the spool.
+REST_S = 2.0
 log = structlog.get_logger()
 
 
@@ -29,6 +31,7 @@ class Clerk:
         self._house = house
         self._closing: set[str] = set()
         self._filed_s = 0.0
+        self._rest_until_s = 0.0
 
     def file(self) -> None:
         """File arrivals that are over and close them; now and then those that go on. Raises the last fault met."""
@@ -37,6 +40,8 @@ class Clerk:
                 self._closing.add(self._house.over.get_nowait())
             except Empty:
                 break
+        if time.monotonic() < self._rest_until_s:
+            return
         faults = [self._attempt(arrival_id, self._finish) for arrival_id in sorted(self._closing)]
         if time.monotonic() - self._filed_s > FILE_EVERY_S:
             faults += self._file_the_rest()
@@ -48,7 +53,10 @@ class Clerk:
         """One arrival that cannot be filed holds up no other; it is tried again."""
         try:
             work(arrival_id)
-        except (SQLAlchemyError, PneumoscopeError, OSError) as fault:
+        except PneumoscopeError as fault:
+            self._rest_until_s = time.monotonic() + REST_S
+            return fault
+        except (SQLAlchemyError, OSError) as fault:
             return fault
         return None
 

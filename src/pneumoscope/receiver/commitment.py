@@ -119,6 +119,7 @@ def judge(house: House, transaction_uid: str, items: list[tuple[str, str]]) -> D
     with house.store.database.look() as db:
         for start in range(0, len(items), _CHUNK):
             known |= arrivals.known(db, [uid for _, uid in items[start : start + _CHUNK]])
+    present = house.store.files.present(there.key for there in known.values())
     report = Dataset()
     report.TransactionUID = UID(transaction_uid)
     stored: list[Dataset] = []
@@ -128,7 +129,7 @@ def judge(house: House, transaction_uid: str, items: list[tuple[str, str]]) -> D
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = UID(SOPClassUID), UID(SOPInstanceUID)
         there = known.get(SOPInstanceUID)
-        if there is None or not house.store.files.path(there.key).is_file():
+        if there is None or there.key not in present:
             item.FailureReason = NO_SUCH_OBJECT
         elif there.SOPClassUID != SOPClassUID:
             item.FailureReason = CLASS_CONFLICT

@@ -10,12 +10,13 @@ from pneumoscope.config import Settings
 from pneumoscope.filing import Spool
 from pneumoscope.filing.opener import opener
 from pneumoscope.loops import every, stop_event
+from pneumoscope.opening import open_store
 from pneumoscope.receiver.clerk import Clerk
 from pneumoscope.receiver.house import House
 from pneumoscope.receiver.room import Room
 from pneumoscope.receiver.scp import Listener
 from pneumoscope.receiver.watched import Watched
-from pneumoscope.store import Store, processes
+from pneumoscope.store import processes
 
 #: How long associations may go on once the receiver is asked to stop.
 PARTING_S = 10.0
@@ -26,7 +27,7 @@ def run(settings: Settings) -> None:
     """Receive until asked to stop."""
     telemetry.set_up(settings, kind="receiver")
     stop = stop_event()
-    store = Store.open(database_url=settings.database_url, folder=settings.objects)
+    store = open_store(settings)
     with store.database.begin() as db:
         process_id = processes.enter(db, "receiver")
     house = House(settings, store, Spool(settings.spool), Room(store.files, settings.disk.watermark), process_id)

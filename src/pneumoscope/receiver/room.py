@@ -3,7 +3,7 @@
 import errno
 import time
 
-from pneumoscope.store import FolderStore
+from pneumoscope.store import FileStore
 
 #: The disk is asked how full it is so often, in seconds.
 ASK_EVERY_S = 1.0
@@ -12,7 +12,7 @@ ASK_EVERY_S = 1.0
 class Room:
     """Remembers for a second what the disk said."""
 
-    def __init__(self, files: FolderStore, watermark: float) -> None:
+    def __init__(self, files: FileStore, watermark: float) -> None:
         self._files, self._watermark = files, watermark
         self._asked_s, self._is_there = -ASK_EVERY_S, True
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.server.child.describe import describe, described_by
 from pneumoscope.server.children import Children
-from pneumoscope.store import FolderStore
+from pneumoscope.store import FileStore
 
 CAPACITY_BYTES = 64 * 2**20
 #: Files a child opens in one call: enough to make the way there cheap, few enough that both children have work.
@@ -25,14 +25,15 @@ class Headers:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def of(self, rows: Sequence[sa.RowMapping], *, files: FolderStore, children: Children) -> list[bytes]:
+    def of(self, rows: Sequence[sa.RowMapping], *, files: FileStore, children: Children) -> list[bytes]:
         """DICOM JSON of each row of ``image``, with ``child.describe.ROOT`` where the DICOMweb root belongs."""
         found = {_identity(row): kept for row in rows if (kept := self._get(_identity(row))) is not None}
         missing = [row for row in rows if _identity(row) not in found]
         batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
 
         def parse(batch: list[sa.RowMapping]) -> list[bytes | None]:
-            wanted = [(str(files.path(row["key"])), object_path(row)) for row in batch]
+            paths = files.paths([row["key"] for row in batch])
+            wanted = [(str(path), object_path(row)) for path, row in zip(paths, batch, strict=True)]
             try:
                 return children.call(describe, wanted)
             except PneumoscopeError:  # one of them: each on its own, so that it costs the others nothing

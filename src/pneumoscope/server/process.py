@@ -8,8 +8,8 @@ import uvicorn
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
 from pneumoscope.errors import OperatorNeeded
+from pneumoscope.opening import open_store
 from pneumoscope.server.app import build
-from pneumoscope.store import Store
 
 #: How long requests under way may go on after the server is asked to stop.
 PARTING_S = 15
@@ -22,7 +22,7 @@ def serve(settings: Settings) -> None:
     # uvicorn ends on its own handler and raises the signal anew for the one that was there before: this
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    store = Store.open(database_url=settings.database_url, folder=settings.objects)
+    store = open_store(settings)
     config = uvicorn.Config(
         build(settings, store),
         host=settings.http.host or "127.0.0.1",

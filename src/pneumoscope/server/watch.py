@@ -1,7 +1,5 @@
 """Whether the server is up, whether the node is ready, and what it measures."""
 
-import tempfile
-
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -52,10 +50,8 @@ def _database(desk: Desk) -> list[str]:
 
 def _files(desk: Desk) -> list[str]:
     try:
-        desk.store.files.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=desk.store.files.root) as file:
-            file.write(b"1")
+        desk.store.files.probe()
         room = has_room(desk)
-    except OSError:
+    except (PneumoscopeError, OSError):
         return ["The file store cannot be written."]
     return [] if room else ["The disk is nearly full: less is free than the watermark."]

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Self
 
 from pneumoscope.store.database import Database
-from pneumoscope.store.files import FolderStore
+from pneumoscope.store.files import FileStore, FolderStore
 
-__all__ = ["Database", "FolderStore", "Store", "now"]
+__all__ = ["Database", "FileStore", "FolderStore", "Store", "now"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +15,14 @@ class Store:
     """Both halves, as every process of the node holds them."""
 
     database: Database
-    files: FolderStore
+    files: FileStore
 
     @classmethod
-    def open(cls, *, database_url: str, folder: Path) -> Self:
-        """The store at these places, its schema brought up to date. Raises OperatorNeeded."""
+    def open(cls, *, database_url: str, files: FileStore) -> Self:
+        """The database at its place beside the files, its schema brought up to date. Raises OperatorNeeded."""
         database = Database(database_url)
         database.migrate()
-        return cls(database=database, files=FolderStore(folder))
+        return cls(database=database, files=files)
 
 
 def now() -> datetime:

@@ -1,5 +1,6 @@
 """Takes studies that are complete and puts readings into the queue."""
 
+import sqlalchemy as sa
 import structlog
 from dbos import DBOS
 
@@ -38,12 +39,14 @@ class Clerk:
         self._judge.forget(present)
         self._asking.forget(present)
         for row in due:
-            self._enqueue(row["id"], row["attempts"], row["priority"])
+            self._enqueue(row)
         self._make_room()
 
-    def _enqueue(self, reading_id: str, attempts: int, priority: int) -> None:
-        # named by reading and attempt: enqueued twice, by two workers or after a crash, it is one
-        workflow_id = f"{reading_id}.{attempts + 1}"
+    def _enqueue(self, row: sa.RowMapping) -> None:
+        # named by reading, attempt and when it became due: enqueued twice, by two workers or after a crash, it is one; put back
+        # without having been an attempt, it is another
+        reading_id, priority = row["id"], row["priority"]
+        workflow_id = f"{reading_id}.{row['attempts'] + 1}.{row['due_at']:%Y%m%d%H%M%S%f}"
         DBOS.enqueue_workflow_with_options(
             {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": workflow_id, "priority": priority}, reading_id
         )

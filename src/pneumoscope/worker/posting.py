@@ -13,7 +13,7 @@ from pneumoscope.store import now, outbox, readings
 from pneumoscope.store.schema import DeliveryState
 from pneumoscope.worker.destinations import make_destination
 from pneumoscope.worker.metrics import DELIVERIES, LAST_IMAGE_TO_RESULT
-from pneumoscope.worker.workflow import Bench
+from pneumoscope.worker.workflow import AWAY, Bench
 
 #: A commitment that does not come in this time is asked for again, by sending again.
 COMMITMENT_PATIENCE = timedelta(minutes=30)
@@ -62,7 +62,8 @@ class Posting:
         except RetryLater as fault:
             self._postpone(row, fault.code, str(fault))
         except PneumoscopeError as fault:
-            self._stop(row, fault.code, str(fault))
+            ours = fault.code in (*AWAY, "store-unwritable")  # the file store's fault, not the destination's
+            (self._postpone if ours else self._stop)(row, fault.code, str(fault))
         except FileNotFoundError:
             self._stop(row, "results-gone", "The results are no longer in the file store.")
         except Exception as fault:  # noqa: BLE001  a process boundary: whatever a peer provoked, the delivery waits

@@ -6,7 +6,8 @@ from dbos import DBOS, DBOSConfig
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
 from pneumoscope.loops import every, stop_event
-from pneumoscope.store import Store, processes
+from pneumoscope.opening import open_store
+from pneumoscope.store import processes
 from pneumoscope.worker.child import Reader
 from pneumoscope.worker.clerk import Clerk
 from pneumoscope.worker.posting import Posting
@@ -29,7 +30,7 @@ def run(settings: Settings) -> None:
     """Work until asked to stop."""
     telemetry.set_up(settings, kind="worker")
     stop = stop_event()
-    store = Store.open(database_url=settings.database_url, folder=settings.objects)
+    store = open_store(settings)
     with store.database.begin() as db:
         process_id = processes.enter(db, "worker")
     reader = Reader(settings.node.model)

@@ -21,7 +21,7 @@ class Retention:
         """Remove what is past its time, and more where the disk is too full."""
         disk = self._bench.settings.disk
         self._remove(older_than=timedelta(days=disk.keep_days), limit=BATCH)
-        if 1 - self._bench.store.files.free_share() > disk.max_share:
+        if self._bench.store.files.is_crowded(disk.max_share):
             self._remove(older_than=timedelta(0), limit=BATCH)
 
     def _remove(self, *, older_than: timedelta, limit: int) -> None:
@@ -33,7 +33,6 @@ class Retention:
                 keys = retention.remove(db, StudyInstanceUID)
                 if keys:
                     audit.record(db, action="remove", actor="retention", StudyInstanceUID=StudyInstanceUID)
-            for key in keys:
-                store.files.delete(key)
+                    store.files.delete(*keys)  # before the rows are gone for sure, so that no file is forgotten
             if keys:
                 log.info("A study was removed by age or for room", files=len(keys))

@@ -13,7 +13,7 @@ import structlog
 from dbos import DBOS
 
 from pneumoscope.config import Settings
-from pneumoscope.errors import OperatorNeeded
+from pneumoscope.errors import OperatorNeeded, PneumoscopeError, RetryLater
 from pneumoscope.store import Store, outbox, readings, studies
 from pneumoscope.store.schema import Priority, ReadingState
 from pneumoscope.worker.child import Reader, ReaderGone
@@ -27,6 +27,9 @@ MAX_ATTEMPTS = 4
 WAITS = tuple(timedelta(seconds=s) for s in (10, 60, 300))
 #: Faults that pass by themselves or by an operator's act, without anyone asking for the study again.
 PASSING = ("disk-full", "output-failed", "store-unwritable")
+#: Faults of the bucket, which say nothing of the study or of this machine: waited out however long they last.
+AWAY = ("store-away", "store-refused")
+AWAY_WAIT = timedelta(seconds=30)
 log = structlog.get_logger()
 
 
@@ -88,14 +91,14 @@ def read(reading_id: str, keys: list[str]) -> dict[str, Any]:
         return {"outcome": "gave-up"}
     row = bench.store.database.insist(lambda db: readings.get(db, reading_id))
     bench.reading_priority = row["priority"]
-    out = bench.store.files.path(f"readings/{reading_id}")
+    files = bench.store.files
     try:
-        with SECONDS.labels(stage="read").time():
-            return bench.reader.read(list(map(bench.store.files.path, keys)), made_at=row["created_at"], out=out)
+        with SECONDS.labels(stage="read").time(), files.folder(f"readings/{reading_id}") as out:
+            return bench.reader.read(files.paths(keys), made_at=row["created_at"], out=out)
     except ReaderGone:
         return {"outcome": "preempted" if bench.reader.stopping and row["priority"] == Priority.BACKFILL else "crashed"}
-    except OperatorNeeded as fault:
-        return {"outcome": "operator", "code": fault.code, "message": str(fault)}
+    except (OperatorNeeded, RetryLater) as fault:
+        return _faulty(fault)
     finally:
         bench.reading_priority = None
 
@@ -104,7 +107,12 @@ def read(reading_id: str, keys: list[str]) -> dict[str, Any]:
 def settle(reading_id: str, answer: dict[str, Any]) -> str:
     """Make what was found count: file the results and post them, or say why there are none, in one transaction."""
     bench = _at()
-    filed = as_filed(bench.store, reading_id, answer) if answer["outcome"] == "read" else None
+    filed = None
+    try:
+        if answer["outcome"] == "read":
+            filed = as_filed(bench.store, reading_id, answer)
+    except (OperatorNeeded, RetryLater) as fault:
+        answer = _faulty(fault)
 
     def work(db: sa.Connection) -> str:
         if filed:
@@ -118,6 +126,10 @@ def settle(reading_id: str, answer: dict[str, Any]) -> str:
     READINGS.labels(outcome=outcome, code=answer.get("code", "")).inc()
     log.info("A reading ended", outcome=outcome, code=answer.get("code", ""))
     return outcome
+
+
+def _faulty(fault: PneumoscopeError) -> dict[str, Any]:
+    return {"outcome": "operator", "code": fault.code, "message": str(fault)}
 
 
 def _without_results(db: sa.Connection, reading_id: str, answer: dict[str, Any]) -> str:
@@ -134,6 +146,9 @@ def _without_results(db: sa.Connection, reading_id: str, answer: dict[str, Any])
         code, message = "reader-crashed", f"The worker died {MAX_ATTEMPTS} times while it read this study."
     if outcome == "crashed" and attempts < 2:
         readings.put_back(db, reading_id, after=timedelta(0), code=code, message=message)
+        return "retried"
+    if code in AWAY:
+        readings.put_back(db, reading_id, after=AWAY_WAIT, code=code, message=message, more_attempts=-1)
         return "retried"
     if outcome == "operator" and code in PASSING and attempts <= len(WAITS):
         readings.put_back(db, reading_id, after=WAITS[attempts - 1], code=code, message=message)

@@ -82,16 +82,18 @@ def _objects(request: Request, desk: Desk, rows: list[sa.RowMapping]) -> Respons
         offers.append(Offer(media_type=DICOM, syntaxes=syntaxes))
     offer, found = choose(request, offers)
     root = root_of(request)
+    paths = desk.store.files.paths([row["key"] for row in rows])
+    parts = [_part(desk, row, path, found.transfer_syntax, root) for row, path in zip(rows, paths, strict=True)]
     if len(rows) > 1:
-        return related((_part(desk, row, found.transfer_syntax, root) for row in rows), media_type=DICOM)
-    part = _whole(_part(desk, rows[0], found.transfer_syntax, root))
+        return related(parts, media_type=DICOM)
+    part = _whole(parts[0])
     if offer.multipart:
         return related([part], media_type=DICOM)
     return StreamingResponse(iter(part.content), media_type=part.media_type, headers={"Content-Length": str(part.size)})
 
 
-def _part(desk: Desk, row: sa.RowMapping, asked: str, root: str) -> Outgoing:
-    path, syntax = desk.store.files.path(row["key"]), asked or row["TransferSyntaxUID"]
+def _part(desk: Desk, row: sa.RowMapping, path: File, asked: str, root: str) -> Outgoing:
+    syntax = asked or row["TransferSyntaxUID"]
     media_type, location = f"{DICOM}; transfer-syntax={syntax}", root + object_path(row)
     if syntax == row["TransferSyntaxUID"]:
         return Outgoing(media_type=media_type, size=path.stat().st_size, content=_blocks(path), location=location)

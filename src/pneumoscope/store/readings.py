@@ -72,6 +72,16 @@ def under_way(db: sa.Connection) -> list[sa.RowMapping]:
     return list(db.execute(query).mappings())
 
 
+def unlisted(db: sa.Connection) -> list[sa.RowMapping]:
+    """Readings that no work item shows yet."""
+    return list(db.execute(sa.select(reading).where(sa.not_(reading.c.listed)).order_by(reading.c.created_at)).mappings())
+
+
+def listed(db: sa.Connection, reading_id: str) -> None:
+    """A work item shows it."""
+    db.execute(reading.update().where(reading.c.id == reading_id).values(listed=True))
+
+
 def urgent_waiting(db: sa.Connection, *, than: int) -> bool:
     """Whether a reading more urgent ``than`` this priority waits."""
     query = sa.select(reading.c.id).where(reading.c.state == ReadingState.WAITING, reading.c.priority < than)

@@ -14,7 +14,7 @@ from pneumoscope.server.journal import note, note_often
 from pneumoscope.store import audit
 
 router = APIRouter(prefix="/api")
-_INTERNAL = {"key", "process_id", "workflow_id", "taken_revision"}
+_INTERNAL = {"key", "process_id", "workflow_id", "taken_revision", "listed"}
 
 
 @router.get("/studies")

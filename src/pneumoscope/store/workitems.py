@@ -150,7 +150,8 @@ def find(db: sa.Connection, keys: Mapping[str, str], *, limit: int, offset: int)
         wanted = keys.get(keyword, "")
         if wanted and not set(wanted) & set("*?,\\"):  # the rest is matched below
             query = query.where(column == wanted)
-    found = (dataset for row in db.execute(query).mappings() if matches(dataset := whole(row), keys))
+    rows = db.execute(query.execution_options(yield_per=200)).mappings()
+    found = (dataset for row in rows if matches(dataset := whole(row), keys))
     return list(_page(found, limit=limit, offset=offset))
 
 

@@ -6,17 +6,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 from pydicom.uid import generate_uid
 from test_path import read
 from websockets.sync.client import ClientConnection, connect
 
 from pneumoscope.dicomjson import Json, text, values
 from pneumoscope.store.subscriptions import EVERYTHING
-from servers import Node, Orthanc
+from servers import Node
 from workitem_maker import wish
 
-Running = tuple[Node, Orthanc]
 _SEG, _SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with node(tmp_path_factory.mktemp("site"), "\n[arrival]\nquiet_s = 2\n") as started:
+        yield started
 
 
 def create(running: Node, study: str, **changes: object) -> str:
@@ -56,9 +62,9 @@ def outputs(item: Json) -> list[Json]:
 
 
 def test_a_work_item_that_waits_for_its_study_is_completed_with_results_that_can_be_had(
-    running_site: Running, own_study: tuple[Path, str]
+    running: Node, own_study: tuple[Path, str]
 ) -> None:
-    (running, _), (folder, study) = running_site, own_study
+    folder, study = own_study
     uid = create(running, study)
     with subscribed(running, uid, "ORCHESTRATOR") as channel:
         running.send(folder)
@@ -88,8 +94,8 @@ def test_a_work_item_that_waits_for_its_study_is_completed_with_results_that_can
     assert [reading["version"] for reading in running.study(study)["readings"]] == [1]
 
 
-def test_what_the_node_does_by_itself_is_on_its_worklist_too(running_site: Running, own_study: tuple[Path, str]) -> None:
-    (running, _), (folder, study) = running_site, own_study
+def test_what_the_node_does_by_itself_is_on_its_worklist_too(running: Node, own_study: tuple[Path, str]) -> None:
+    folder, study = own_study
     with subscribed(running, EVERYTHING, "WATCHER") as channel:
         running.send(folder)
         found = states(channel)
@@ -99,10 +105,8 @@ def test_what_the_node_does_by_itself_is_on_its_worklist_too(running_site: Runni
     assert httpx.post(f"{running.url}/dicom-web/workitems/{found[0][0]}/cancelrequest").status_code == 409
 
 
-def test_what_cannot_be_read_or_names_no_study_is_canceled_with_its_reason(
-    running_site: Running, own_study: tuple[Path, str]
-) -> None:
-    (running, _), (folder, study) = running_site, own_study
+def test_what_cannot_be_read_or_names_no_study_is_canceled_with_its_reason(running: Node, own_study: tuple[Path, str]) -> None:
+    folder, study = own_study
     for file in sorted(folder.iterdir())[5:]:
         file.unlink()
     running.send(folder)

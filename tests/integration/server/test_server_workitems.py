@@ -156,6 +156,8 @@ def test_what_is_no_dicom_json_and_what_exists_already_are_refused(worklist: Wor
         assert worklist.http.post(worklist.root, content=body, headers=HEADERS).status_code == 400
     assert worklist.http.get(f"{worklist.root}/{uid}", headers={"Accept": "application/dicom+xml"}).status_code == 406
     assert worklist.http.get(f"{worklist.root}/1.2.3").status_code == 404
+    for uid in (EVERYTHING, "1..2", "1." + "2" * 64):
+        assert worklist.post(f"?workitem={uid}", wish()).status_code == 400
     assert worklist.state("1.2.3", "IN PROGRESS", "1.2").status_code == 404
 
 

@@ -156,13 +156,12 @@ def test_events_become_visible_in_the_order_of_their_numbers(database: Database)
     stop, seen = threading.Event(), []
 
     def read() -> None:
-        last = 0
-        while not stop.is_set() or not seen or len(seen) < 40:
+        while True:
+            last_look = stop.is_set()
             with database.look() as db:
-                found = subscriptions.waiting(db, "ALL", after=last)
+                found = subscriptions.waiting(db, "ALL", after=seen[-1] if seen else 0)
             seen.extend(number for number, _ in found)
-            last = seen[-1] if seen else 0
-            if stop.is_set() and not found:
+            if last_look:
                 return
 
     reader = threading.Thread(target=read)

@@ -24,7 +24,7 @@ router = APIRouter(prefix=f"{PREFIX}/workitems")
 MAX_BODY_BYTES = 4 * 2**20
 MOST = 200
 _NOT_MATCHED = {"accept", "charset", "includefield"}
-_UID = re.compile(r"[0-9.]{1,64}")
+_UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 
 
 def answered(status: Status, success: int = 200) -> Response:
@@ -49,6 +49,8 @@ def create(request: Request, desk: AtDesk) -> Response:
     named = {_uid_asked(request, "workitem", "uid", "AffectedSOPInstanceUID"), text(dataset, "SOPInstanceUID")} - {""}
     if len(named) > 1:
         raise Problem(400, "work-item-wrong", "The UID is given twice, by the query and by the dataset.")
+    if named & {subscriptions.EVERYTHING, subscriptions.FILTERED}:
+        raise Problem(400, "work-item-wrong", "This UID stands for the whole worklist.")
     _need(requirements.faults_at_creation(dataset))
     uid = named.pop() if named else str(generate_uid(prefix=None))
     content = requirements.created(dataset, uid, label=ours.LABEL)

@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from pneumoscope.dicomjson import Json, text, values
 from pneumoscope.store.subscriptions import EVERYTHING
-from servers import Node
+from servers import Node, node
 from workitem_maker import wish
 
 _SEG, _SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"

@@ -47,6 +47,11 @@ def get(db: sa.Connection, reading_id: str) -> sa.RowMapping:
     return db.execute(sa.select(reading).where(reading.c.id == reading_id)).mappings().one()
 
 
+def find(db: sa.Connection, reading_id: str) -> sa.RowMapping | None:
+    """The row of a reading; None where its study was removed."""
+    return db.execute(sa.select(reading).where(reading.c.id == reading_id)).mappings().first()
+
+
 def versions(db: sa.Connection, StudyInstanceUID: str) -> list[sa.RowMapping]:
     """Readings of a study, the latest first."""
     query = sa.select(reading).where(reading.c.StudyInstanceUID == StudyInstanceUID).order_by(reading.c.version.desc())

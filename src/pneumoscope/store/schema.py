@@ -335,6 +335,7 @@ workitem = Table(
     _uid("StudyInstanceUID", nullable=False, server_default="", index=True),
     #: The reading that carries it out, where this node has claimed it.
     Column("reading_id", String(36), index=True),
+    Column("shown", String(16), nullable=False, server_default=""),  # the state of that reading that it tells of
     Column("created_at", Moment, nullable=False),
     Column("modified_at", Moment, nullable=False, index=True),
 )

@@ -12,7 +12,7 @@ from pydicom.uid import generate_uid
 
 from pneumoscope.dicomjson import Json, element, values
 from pneumoscope.store import now, readings, subscriptions
-from pneumoscope.store.schema import ReadingState, event, study, workitem
+from pneumoscope.store.schema import ReadingState, event, reading, study, workitem
 from pneumoscope.store.subscriptions import one_at_a_time, whole
 from pneumoscope.ups import events, ours, requirements, states
 from pneumoscope.ups.matching import matches
@@ -48,7 +48,7 @@ def get(db: sa.Connection, SOPInstanceUID: str) -> sa.RowMapping | None:
 
 
 def write(db: sa.Connection, row: sa.RowMapping, changes: Json, **columns: object) -> None:
-    """Change attributes and columns (state, transaction_uid, reading_id) of a work item, and tell its subscribers.
+    """Change attributes and columns (state, transaction_uid, reading_id, shown) of a work item, and tell its subscribers.
 
     ``row`` was read under ``one_at_a_time``.
     """
@@ -124,7 +124,8 @@ def request_cancel(db: sa.Connection, SOPInstanceUID: str, request: Json, *, req
 
 def _called_off(db: sa.Connection, row: sa.RowMapping) -> bool:
     """Whether this node gives a work item of its own up: only while the reading waits, which goes unless others want it."""
-    if readings.get(db, row["reading_id"])["state"] != ReadingState.WAITING:
+    found = readings.find(db, row["reading_id"])
+    if found is None or found["state"] != ReadingState.WAITING:
         return False
     others = sa.select(workitem.c.SOPInstanceUID).where(
         workitem.c.reading_id == row["reading_id"],
@@ -179,10 +180,15 @@ def wanted(db: sa.Connection, SOPInstanceUID: str = "") -> list[sa.RowMapping]:
     return list(db.execute(query.order_by(workitem.c.created_at)).mappings())
 
 
-def held(db: sa.Connection) -> list[sa.RowMapping]:
-    """Those that this node has claimed and not ended."""
-    query = sa.select(workitem).where(workitem.c.state == State.IN_PROGRESS, workitem.c.reading_id.is_not(None))
-    return list(db.execute(query).mappings())
+def behind(db: sa.Connection) -> list[str]:
+    """Those that this node has begun and whose reading has come further than they tell, or is gone."""
+    query = (
+        sa.select(workitem.c.SOPInstanceUID)
+        .outerjoin(reading, reading.c.id == workitem.c.reading_id)
+        .where(workitem.c.state == State.IN_PROGRESS, workitem.c.reading_id.is_not(None))
+        .where(reading.c.id.is_(None) | (reading.c.state != workitem.c.shown))
+    )
+    return list(db.execute(query).scalars())
 
 
 def forget(db: sa.Connection, *, before: datetime) -> int:

@@ -7,7 +7,6 @@ another goes on from the rows.
 import sqlalchemy as sa
 import structlog
 from pydicom.uid import generate_uid
-from sqlalchemy.exc import NoResultFound
 
 from pneumoscope.dicomjson import Json, text
 from pneumoscope.store import now, readings, search, studies, workitems
@@ -40,18 +39,19 @@ class Worklist:
         """Take what is for this node, show what it does by itself, and follow what it has begun."""
         database = self._bench.store.database
         with database.look() as db:
-            wanted = [row for row in workitems.wanted(db) if ours.is_for_us(row["content"], self._ae_title)]
+            # asked first: whose study is whole then, is seen to be so below, and is taken before it is shown
             unlisted = readings.unlisted(db)
-            held = workitems.held(db)
+            wanted = [row for row in workitems.wanted(db) if ours.is_for_us(row["content"], self._ae_title)]
+            behind = workitems.behind(db)
         for row in wanted:
             with database.begin() as db:
                 self._take(db, row["SOPInstanceUID"])
         for row in unlisted:
             with database.begin() as db:
                 self._show(db, row["id"])
-        for row in held:
+        for SOPInstanceUID in behind:
             with database.begin() as db:
-                self._follow(db, row["SOPInstanceUID"])
+                self._follow(db, SOPInstanceUID)
 
     def _take(self, db: sa.Connection, SOPInstanceUID: str) -> None:
         one_at_a_time(db)
@@ -65,7 +65,7 @@ class Worklist:
             return
         reading_id = self._reading_for(db, row)
         readings.listed(db, reading_id)
-        workitems.claim(db, row, _STEPS[ReadingState.WAITING], reading_id=reading_id)
+        workitems.claim(db, row, _STEPS[ReadingState.WAITING], reading_id=reading_id, shown=ReadingState.WAITING)
         log.info("A work item is taken", reading_id=reading_id)
 
     def _reading_for(self, db: sa.Connection, row: sa.RowMapping) -> str:
@@ -85,7 +85,7 @@ class Worklist:
     def _show(self, db: sa.Connection, reading_id: str) -> None:
         """List a reading that nobody asked for by a work item, as one that this node scheduled and claimed."""
         one_at_a_time(db)
-        reading = _reading(db, reading_id)
+        reading = readings.find(db, reading_id)
         if reading is None or reading["listed"]:
             return
         readings.listed(db, reading_id)
@@ -98,26 +98,24 @@ class Worklist:
         workitems.create(db, uid, created(wish, uid, label=ours.LABEL))
         row = workitems.get(db, uid)
         assert row is not None
-        workitems.claim(db, row, _STEPS[ReadingState.WAITING], reading_id=reading_id)
+        workitems.claim(db, row, _STEPS[ReadingState.WAITING], reading_id=reading_id, shown=ReadingState.WAITING)
 
     def _follow(self, db: sa.Connection, SOPInstanceUID: str) -> None:
         one_at_a_time(db)
         row = workitems.get(db, SOPInstanceUID)
         if row is None or row["state"] != State.IN_PROGRESS:
             return
-        reading = _reading(db, row["reading_id"])
+        reading = readings.find(db, row["reading_id"])
+        state = ReadingState(reading["state"]) if reading else None
         if reading is None:
             workitems.write(db, row, ours.cancellation(now(), "The study was removed."), state=State.CANCELED)
-            return
-        state = ReadingState(reading["state"])
-        if state in _STEPS:
-            if not _has(row["content"], _STEPS[state]):
-                workitems.write(db, row, _STEPS[state])
+        elif state in _STEPS:
+            workitems.write(db, row, _STEPS[state], shown=state)
         elif state is ReadingState.READ:
-            workitems.write(db, row, self._performed(db, reading) | _DONE, state=State.COMPLETED)
+            workitems.write(db, row, self._performed(db, reading) | _DONE, state=State.COMPLETED, shown=state)
         else:
             reason = f"{reading['message']} ({reading['code']})"
-            workitems.write(db, row, ours.cancellation(now(), reason), state=State.CANCELED)
+            workitems.write(db, row, ours.cancellation(now(), reason), state=State.CANCELED, shown=state)
 
     def _performed(self, db: sa.Connection, reading: sa.RowMapping) -> Json:
         output = [
@@ -132,17 +130,5 @@ class Worklist:
         )
 
 
-def _reading(db: sa.Connection, reading_id: str) -> sa.RowMapping | None:
-    """None where its study was removed."""
-    try:
-        return readings.get(db, reading_id)
-    except NoResultFound:
-        return None
-
-
 def _reference(row: sa.RowMapping) -> Reference:
     return Reference(row["StudyInstanceUID"], row["SeriesInstanceUID"], row["SOPClassUID"], row["SOPInstanceUID"])
-
-
-def _has(content: Json, changes: Json) -> bool:
-    return all(content.get(key) == value for key, value in changes.items())

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("wanted", sa.Boolean(), nullable=False),
         sa.Column("StudyInstanceUID", sa.String(length=64), server_default="", nullable=False),
         sa.Column("reading_id", sa.String(length=36), nullable=True),
+        sa.Column("shown", sa.String(length=16), server_default="", nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("modified_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("SOPInstanceUID", name=op.f("pk_workitem")),

@@ -51,6 +51,8 @@ SUMMARY = Code("121111", DCM, "Summary")
 REASON = Code("reason", PRIVATE, "Reason for the category")
 NOTICE = Code("notice", PRIVATE, "Notice")
 CHEST_CT = Code("24627-2", LOINC, "CT Chest")
+#: What this node does with a work item (Scheduled Workitem Code Sequence of a UPS).
+READING = Code("covid-ct-reading", PRIVATE, "Reading of chest CT for pneumonia of COVID-19 pattern")
 MILLILITRE = Code("ml", UCUM, "milliliter")
 SQUARE_MILLIMETRE = Code("mm2", UCUM, "square millimeter")
 PERCENT = Code("%", UCUM, "Percent")
@@ -65,6 +67,7 @@ LEFT = Code("7771000", SNOMED, "Left")
 # What DICOM objects say of themselves (PS3.16).
 ARTIFICIAL_INTELLIGENCE = Code("123110", DCM, "Artificial Intelligence")
 PROCESSING_EQUIPMENT = Code("109102", DCM, "Processing Equipment")
+UNSPECIFIED_REASON = Code("110513", DCM, "Discontinued for unspecified reason")
 SEGMENTATION = Code("113076", DCM, "Segmentation")
 SOURCE_IMAGE = Code("121322", DCM, "Source image for image processing operation")
 

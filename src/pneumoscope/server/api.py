@@ -15,7 +15,7 @@ from pneumoscope.server.rights import Right, needs
 from pneumoscope.store import audit
 
 router = APIRouter(prefix="/api")
-_INTERNAL = {"key", "process_id", "workflow_id", "taken_revision"}
+_INTERNAL = {"key", "process_id", "workflow_id", "taken_revision", "listed"}
 
 
 @router.get("/studies", dependencies=[needs(Right.LIST)])

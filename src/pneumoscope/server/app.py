@@ -12,10 +12,10 @@ from pneumoscope.config import Settings
 from pneumoscope.server import api, pages, problems, rights, statics, upload, watch
 from pneumoscope.server.access import Access
 from pneumoscope.server.desk import Desk
-from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow
+from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow, subscribers, workitems
 from pneumoscope.server.outer import Outer
 from pneumoscope.server.pulse import Pulse
-from pneumoscope.store import Store
+from pneumoscope.store import Store, subscriptions
 
 
 def build(settings: Settings, store: Store) -> FastAPI:
@@ -25,6 +25,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
     async def life(app: FastAPI) -> AsyncIterator[None]:
         desk = Desk(settings=settings, store=store, pulse=Pulse(store.database))
         await anyio.to_thread.run_sync(desk.pulse.start)
+        await anyio.to_thread.run_sync(store.database.insist, subscriptions.tell_of_restart)
         app.state.desk = desk
         try:
             yield
@@ -47,7 +48,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
         ],
     )
     problems.install(app)
-    for part in (qido, retrieve, pixels, rendered, stow, watch, upload, api, pages, statics):
+    for part in (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, upload, api, pages, statics):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

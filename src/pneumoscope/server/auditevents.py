@@ -18,6 +18,10 @@ _TYPES = {
     "retrieve": ("110103", "DICOM Instances Accessed", "R"),
     "upload": ("110104", "DICOM Instances Transferred", "C"),
     "resend": ("110104", "DICOM Instances Transferred", "E"),
+    "create work item": ("110111", "Procedure Record", "C"),
+    "update work item": ("110111", "Procedure Record", "U"),
+    "cancel work item": ("110111", "Procedure Record", "U"),
+    "subscribe": ("110100", "Application Activity", "E"),
     "read again": ("110100", "Application Activity", "E"),
 }
 _OUTCOMES = {"success": "0", "refused": "4", "failed": "8"}

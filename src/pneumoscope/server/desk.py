@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 import anyio
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
 from pneumoscope.config import Settings
 from pneumoscope.server.access import Visitor
@@ -29,8 +30,8 @@ class Desk:
     noted: dict[tuple[Visitor, str, str], float] = field(default_factory=dict)
 
 
-def desk_of(request: Request) -> Desk:
-    """The desk of the application that serves ``request``."""
+def desk_of(request: HTTPConnection) -> Desk:
+    """The desk of the application that serves ``request``, which may be a websocket."""
     return cast(Desk, request.app.state.desk)
 
 

@@ -3,6 +3,7 @@
 import time
 
 from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from pneumoscope.server.access import Visitor
 from pneumoscope.server.desk import desk_of
@@ -12,14 +13,14 @@ from pneumoscope.store import audit
 OFTEN_EVERY_S = 60.0
 
 
-def visitor_of(request: Request) -> Visitor:
+def visitor_of(request: HTTPConnection) -> Visitor:
     """Who asks; the access layer has put it there."""
     found = request.scope["visitor"]
     assert isinstance(found, Visitor)
     return found
 
 
-def note(request: Request, action: str, *, study: str = "", detail: str = "", outcome: str = "success") -> None:
+def note(request: HTTPConnection, action: str, *, study: str = "", detail: str = "", outcome: str = "success") -> None:
     """Add an entry; what cannot be noted is not done."""
     visitor = visitor_of(request)
     with desk_of(request).store.database.begin() as db:

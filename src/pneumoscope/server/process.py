@@ -30,7 +30,8 @@ def serve(settings: Settings) -> None:
         ssl_certfile=settings.http.certificate,
         ssl_keyfile=settings.http.key,
         lifespan="on",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=2**16,  # a subscriber has nothing to say
         log_config=None,
         access_log=False,
         server_header=False,

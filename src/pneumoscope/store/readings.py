@@ -47,6 +47,11 @@ def get(db: sa.Connection, reading_id: str) -> sa.RowMapping:
     return db.execute(sa.select(reading).where(reading.c.id == reading_id)).mappings().one()
 
 
+def find(db: sa.Connection, reading_id: str) -> sa.RowMapping | None:
+    """The row of a reading; None where its study was removed."""
+    return db.execute(sa.select(reading).where(reading.c.id == reading_id)).mappings().first()
+
+
 def versions(db: sa.Connection, StudyInstanceUID: str) -> list[sa.RowMapping]:
     """Readings of a study, the latest first."""
     query = sa.select(reading).where(reading.c.StudyInstanceUID == StudyInstanceUID).order_by(reading.c.version.desc())
@@ -70,6 +75,16 @@ def under_way(db: sa.Connection) -> list[sa.RowMapping]:
     """Readings that are not over and whose workflow is, or was, in the queue."""
     query = sa.select(reading).where(reading.c.state.in_(_OPEN), reading.c.workflow_id.is_not(None))
     return list(db.execute(query).mappings())
+
+
+def unlisted(db: sa.Connection) -> list[sa.RowMapping]:
+    """Readings that no work item shows yet."""
+    return list(db.execute(sa.select(reading).where(sa.not_(reading.c.listed)).order_by(reading.c.created_at)).mappings())
+
+
+def listed(db: sa.Connection, reading_id: str) -> None:
+    """A work item shows it."""
+    db.execute(reading.update().where(reading.c.id == reading_id).values(listed=True))
 
 
 def urgent_waiting(db: sa.Connection, *, than: int) -> bool:

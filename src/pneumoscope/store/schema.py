@@ -231,8 +231,13 @@ reading = Table(
     Column("involved_share", Float),
     _text("model"),
     _text("device_uid"),
+    #: Whether a work item shows it.
+    Column("listed", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("StudyInstanceUID", "version"),
 )
+#: Every worker asks four times a second for readings that no work item shows yet.
+_unlisted = sa.not_(reading.c.listed)
+Index("ix_reading_unlisted", reading.c.created_at, sqlite_where=_unlisted, postgresql_where=_unlisted)
 
 #: The stored results of a reading, each a file.
 parcel = Table(
@@ -309,10 +314,52 @@ audit = Table(
     _text("detail"),
 )
 
-#: How far a reader of the audit trail has come.
+#: How far a reader of the audit trail, or of event reports, has come.
 mark = Table(
     "mark",
     metadata,
     Column("name", String(40), primary_key=True),
     Column("value", Integer, nullable=False),
 )
+
+#: A Unified Procedure Step; its states are those of the standard, in ``ups/states.py``.
+workitem = Table(
+    "workitem",
+    metadata,
+    _uid("SOPInstanceUID", primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    _uid("transaction_uid", nullable=False, server_default=""),  # empty until it is claimed
+    Column("content", sa.JSON, nullable=False),  # DICOM JSON, without Procedure Step State and Transaction UID
+    #: Whether it waits for a performer of our code; ``StudyInstanceUID`` is that of its input, empty for none or many.
+    Column("wanted", sa.Boolean, nullable=False),
+    _uid("StudyInstanceUID", nullable=False, server_default="", index=True),
+    #: The reading that carries it out, where this node has claimed it.
+    Column("reading_id", String(36), index=True),
+    Column("shown", String(16), nullable=False, server_default=""),  # the state of that reading that it tells of
+    Column("created_at", Moment, nullable=False),
+    Column("modified_at", Moment, nullable=False, index=True),
+)
+#: The same of work items that wait for this node.
+Index("ix_workitem_wanted", workitem.c.created_at, sqlite_where=workitem.c.wanted, postgresql_where=workitem.c.wanted)
+
+#: Who is told of what: one work item, or every one to come (the well-known UIDs), there perhaps only what matches ``keys``.
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("ae_title", String(16), primary_key=True),
+    _uid("SOPInstanceUID", primary_key=True),
+    Column("keys", sa.JSON, nullable=False),
+)
+Index("ix_subscription_SOPInstanceUID", subscription.c.SOPInstanceUID)
+
+#: Event reports for one subscriber each, in the order of their numbers; how far it has been told is a ``mark``.
+event = Table(
+    "event",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("ae_title", String(16), nullable=False),
+    Column("content", sa.JSON, nullable=False),
+    Column("at", Moment, nullable=False, index=True),
+    sqlite_autoincrement=True,  # a number is never given twice
+)
+Index("ix_event_ae_title_id", event.c.ae_title, event.c.id)

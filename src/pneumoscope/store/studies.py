@@ -78,13 +78,15 @@ def take(db: sa.Connection, StudyInstanceUID: str, *, revision: int) -> str | No
     return _new_reading(db, StudyInstanceUID) if done.rowcount == 1 else None
 
 
-def read_again(db: sa.Connection, StudyInstanceUID: str) -> str | None:
-    """Make a reading of a study as it stands, because a person asks for it; None where it has no images."""
-    done = db.execute(
-        study.update()
-        .where(study.c.StudyInstanceUID == StudyInstanceUID, study.c.revision > 0)
-        .values(taken_revision=study.c.revision, state=StudyState.WAITING, code="", message="")
-    )
+def read_again(db: sa.Connection, StudyInstanceUID: str, *, urgency: int | None = None) -> str | None:
+    """Make a reading of a study as it stands, because someone asks for it; None where it has no images.
+
+    ``urgency``: a priority that the study has from now on where it was less urgent.
+    """
+    changes = {"taken_revision": study.c.revision, "state": StudyState.WAITING, "code": "", "message": ""}
+    if urgency is not None:
+        changes["priority"] = sa.case((study.c.priority > urgency, urgency), else_=study.c.priority)
+    done = db.execute(study.update().where(study.c.StudyInstanceUID == StudyInstanceUID, study.c.revision > 0).values(changes))
     return _new_reading(db, StudyInstanceUID) if done.rowcount == 1 else None
 
 

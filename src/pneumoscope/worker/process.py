@@ -1,4 +1,4 @@
-"""A worker process: DBOS carries readings out; beside it, each in a thread, the clerk, the outbox and the watch."""
+"""A worker process: DBOS carries readings out; beside it, each in a thread, clerk, worklist, outbox and watch."""
 
 import structlog
 from dbos import DBOS, DBOSConfig
@@ -16,6 +16,7 @@ from pneumoscope.worker.sweep import Sweep
 from pneumoscope.worker.syslog import Syslog
 from pneumoscope.worker.watch import Watch
 from pneumoscope.worker.workflow import QUEUE, Bench, set_bench
+from pneumoscope.worker.worklist import Worklist
 
 #: Workflows of another format are left to workers that know it.
 WORKFLOW_FORMAT = "1"
@@ -43,6 +44,7 @@ def run(settings: Settings) -> None:
         every(1.0, watch.look_around, stop=stop, name="watch"),
         every(0.25, Clerk(bench).look, stop=stop, name="clerk"),
         every(0.25, Posting(bench).look, stop=stop, name="outbox"),
+        every(0.25, Worklist(bench).look, stop=stop, name="worklist"),
         every(10.0, Sweep(bench).look, stop=stop, name="sweep"),
         every(60.0, Retention(bench).look, stop=stop, name="retention"),
     ]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import structlog
 
-from pneumoscope.store import audit, now, retention
+from pneumoscope.store import audit, now, retention, workitems
 from pneumoscope.worker.workflow import Bench
 
 BATCH = 50
@@ -20,6 +20,8 @@ class Retention:
     def look(self) -> None:
         """Remove what is past its time, and more where the disk is too full."""
         disk = self._bench.settings.disk
+        with self._bench.store.database.begin() as db:
+            workitems.forget(db, before=now() - timedelta(days=disk.keep_days))
         self._remove(older_than=timedelta(days=disk.keep_days), limit=BATCH)
         if self._bench.store.files.is_crowded(disk.max_share):
             self._remove(older_than=timedelta(0), limit=BATCH)

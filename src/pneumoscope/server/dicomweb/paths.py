@@ -14,6 +14,9 @@ _UID = r"^[0-9]+(\.[0-9]+)*$"
 Study = Annotated[str, Path(pattern=_UID, max_length=64)]
 Series = Annotated[str, Path(pattern=_UID, max_length=64)]
 Object = Annotated[str, Path(pattern=_UID, max_length=64)]
+Workitem = Annotated[str, Path(pattern=_UID, max_length=64)]
+#: VR AE (PS3.5 6.2): no control characters, no backslash, no spaces around.
+AeTitle = Annotated[str, Path(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
 
 
 def root_of(request: Request) -> str:

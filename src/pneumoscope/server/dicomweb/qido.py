@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydicom.datadict import tag_for_keyword
 
+from pneumoscope.dicomjson import Json
 from pneumoscope.server.child.describe import ROOT
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.accept import JSON, need_json
 from pneumoscope.server.dicomweb.paths import PREFIX, Series, Study, root_of
 from pneumoscope.server.dicomweb.query import Asked, parse
-from pneumoscope.server.dicomweb.rows import Json, dataset
+from pneumoscope.server.dicomweb.rows import dataset
 from pneumoscope.server.journal import note
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rights import Right, needs

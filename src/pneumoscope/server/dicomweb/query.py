@@ -30,18 +30,20 @@ def parse(parameters: Iterable[tuple[str, str]], *, level: Level, path: dict[str
     included: set[str] = set()
     warnings, unknown = [], False
     for name, value in parameters:
-        keyword = _keyword(name)
+        keyword = keyword_of(name)
         if name in pages:
-            pages[name] = _count(name, value)
+            pages[name] = count_of(name, value)
         elif name == "includefield":
-            included |= {_keyword(part) or part for part in value.split(",")}
+            included |= {keyword_of(part) or part for part in value.split(",")}
         elif name == "fuzzymatching":
             if value not in ("true", "false"):
                 raise Problem(400, "query-wrong", "fuzzymatching is true or false.")
             if value == "true":
                 warnings.append("The fuzzymatching parameter is not supported. Only literal matching has been performed.")
         elif keyword in matchable(level):
-            keys[keyword] = f"{keys[keyword]},{_value(value)}" if keyword in keys and keyword.endswith("UID") else _value(value)
+            keys[keyword] = (
+                f"{keys[keyword]},{value_of(value)}" if keyword in keys and keyword.endswith("UID") else value_of(value)
+            )
         elif name not in _OTHERS:
             unknown = True
     if unknown:
@@ -54,7 +56,7 @@ def parse(parameters: Iterable[tuple[str, str]], *, level: Level, path: dict[str
     return Asked(question=question, included=frozenset(included), everything="all" in included, warnings=warnings)
 
 
-def _keyword(name: str) -> str:
+def keyword_of(name: str) -> str:
     """Keyword of an attribute that is named by keyword or by tag; empty for anything else."""
     if tag_for_keyword(name) is not None:
         return name
@@ -64,13 +66,15 @@ def _keyword(name: str) -> str:
         return ""
 
 
-def _count(name: str, value: str) -> int:
+def count_of(name: str, value: str) -> int:
+    """A limit or an offset. Raises Problem 400."""
     if not (value.isascii() and value.isdigit()) or len(value) > 9:
         raise Problem(400, "query-wrong", f"{name} is a whole number, 0 or more.")
     return int(value)
 
 
-def _value(value: str) -> str:
+def value_of(value: str) -> str:
+    """A value to match. Raises Problem 400."""
     if len(value) > MAX_VALUE_CHARACTERS or any(ord(character) < 32 for character in value):
         raise Problem(400, "query-wrong", "A value to match is too long or has control characters.")
     return value

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-
+from pneumoscope.dicomjson import Json, element
 from pneumoscope.store.search import Level
 
-Json = dict[str, Any]
 _STUDY = (
     *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName", "PatientID"),
     *("PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID", "StudyDescription"),
@@ -19,21 +17,6 @@ _SERIES = (
 )
 _INSTANCE = ("SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Rows", "Columns", "NumberOfFrames")
 SERVED = {Level.STUDY: _STUDY, Level.SERIES: _STUDY + _SERIES, Level.INSTANCE: _STUDY + _SERIES + _INSTANCE}
-_NUMBERS = {"IS", "US"}
-
-
-def tag(keyword: str) -> str:
-    """Eight hexadecimal digits."""
-    found = tag_for_keyword(keyword)
-    assert found is not None, keyword
-    return f"{found:08X}"
-
-
-def element(keyword: str, *values: object) -> Json:
-    """One attribute; one without values is an empty one."""
-    vr = dictionary_VR(keyword)
-    kept = [_value(vr, value) for value in values if value not in (None, "")]
-    return {tag(keyword): {"vr": vr, "Value": kept} if kept else {"vr": vr}}
 
 
 def dataset(row: Mapping[str, Any], *, level: Level, root: str, modalities: Sequence[str] = ()) -> Json:
@@ -53,12 +36,3 @@ def dataset(row: Mapping[str, Any], *, level: Level, root: str, modalities: Sequ
         place += f"/instances/{row['SOPInstanceUID']}"
     content |= element("InstanceAvailability", "ONLINE") | element("RetrieveURL", place)
     return dict(sorted(content.items()))
-
-
-def _value(vr: str, value: object) -> object:
-    if vr == "PN":
-        groups = zip(("Alphabetic", "Ideographic", "Phonetic"), str(value).split("="), strict=False)
-        return {name: group for name, group in groups if group}
-    if vr in _NUMBERS:
-        return int(str(value))
-    return value

@@ -8,12 +8,12 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from pneumoscope.dicomjson import Json, element, tag
 from pneumoscope.filing import Outcome
 from pneumoscope.server.child.values import studies_of
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.accept import DICOM, JSON, need_json
 from pneumoscope.server.dicomweb.paths import PREFIX, Study, root_of
-from pneumoscope.server.dicomweb.rows import Json, element, tag
 from pneumoscope.server.intake import TAKEN, bringing
 from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.limits import body

@@ -200,6 +200,7 @@ class Node:
         head = (
             f'[node]\nfolder = "{self.folder / "kept"}"\ndatabase_url = "{self._database_url}"\nworkers = {self._workers}\n'
             f"[dicom]\nport = {self.dicom_port}\nhost = '127.0.0.1'\n[http]\nport = {self.http_port}\n"
+            "trust_this_machine = true\n"
         )
         file.write_text(head + self._settings)
         return file

@@ -15,7 +15,6 @@ const provider = new Provider(issuer, {
     grant_types: ['authorization_code'],
   }],
   claims: { openid: ['sub'], profile: ['name', 'preferred_username', 'groups'] },
-  conformIdTokenClaims: process.env.IN_ID_TOKEN !== '1',
   pkce: { required: () => true },
   cookies: { keys: ['a key for tests'] },
   findAccount: (_, id) => ({

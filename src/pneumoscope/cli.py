@@ -175,16 +175,18 @@ def serve(config: Config = None) -> None:
 
         def ready() -> None:
             print(f"The node is ready. {listens}", flush=True)
-            if sys.stdout.isatty():  # what is written elsewhere may be kept, and a password must not
-                _tell_first_password(settings)
+            _tell_how_to_log_in(settings)
 
         run(settings, file=config, ready=ready)
 
 
-def _tell_first_password(settings: "Settings") -> None:
-    from pneumoscope.node.prepare import FIRST, first_account
+def _tell_how_to_log_in(settings: "Settings") -> None:
+    from pneumoscope.node.prepare import FIRST, first_account, is_anybody_there
 
-    if password := first_account(settings):
+    if not sys.stdout.isatty():  # what is written elsewhere may be kept, and a password must not
+        if not is_anybody_there(settings):
+            print("Nobody can log in yet: `pneumoscope people add` makes an account.", flush=True)
+    elif password := first_account(settings):
         print(f"Log in as {FIRST} with the first password {password} (shown only now, to be changed then).", flush=True)
 
 

@@ -28,18 +28,25 @@ def prepare(settings: Settings) -> None:
         raise OperatorNeeded("The database of the workflows cannot be used.", code="database-unusable") from fault
 
 
+def is_anybody_there(settings: Settings) -> bool:
+    """Whether someone can log in, or nobody should by a password of ours."""
+    database = Database(settings.database_url)
+    try:
+        with database.look() as db:
+            return not settings.people.by_password or accounts.has_local(db)
+    finally:
+        database.close()
+
+
 def first_account(settings: Settings) -> str:
     """Make the first account of a node where people log in by password and nobody can; its first password, else empty.
 
     In a small place one person does everything, so it has every role of people; others can be set.
     """
-    if not settings.people.by_password:
+    if is_anybody_there(settings):
         return ""
     database = Database(settings.database_url)
     try:
-        with database.look() as db:
-            if accounts.has_local(db):
-                return ""
         password = passwords.make()
         kept = passwords.hashed(password)
         with database.begin() as db:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pynetdicom.sop_class import CTImageStorage
 from rich.progress import track
 
 from pneumoscope.config import load_settings
+from pneumoscope.node.prepare import FIRST, first_account
 from pneumoscope.node.serve import address, wait_until_ready
 
 FOLDER = Path("build/demo")
@@ -32,8 +34,15 @@ def main() -> int:
     settings = load_settings()
     wait_until_ready(settings)
     send(FOLDER / "study", settings.dicom.ae_title, settings.dicom.port)
-    page = watch(address(settings))
+    page = watch(address(settings), settings.http.tokens[0])
     print(f"\nLook at {page}\nAll studies: {address(settings)}   To stop the node: make stop")
+    password = first_account(settings)
+    if password:
+        print(f"Log in as {FIRST} with the first password {password} (shown only now, to be changed then).")
+    else:
+        folder = os.path.relpath(settings.node.folder)
+        command = f"PNEUMOSCOPE_NODE__FOLDER={folder} .venv/bin/pneumoscope people reset {FIRST}"
+        print(f"Log in as before. For a new password: {command}")
     return 0
 
 
@@ -52,6 +61,7 @@ def start() -> dict:
         "PNEUMOSCOPE_NODE__FOLDER": str((FOLDER / "node").absolute()),
         "PNEUMOSCOPE_DICOM__PORT": str(port_near(11112)),
         "PNEUMOSCOPE_HTTP__PORT": str(port_near(8042)),
+        "PNEUMOSCOPE_HTTP__TOKENS": json.dumps([secrets.token_urlsafe(32)]),  # by which this script asks
     }
     with (FOLDER / "node.log").open("ab") as log:
         process = subprocess.Popen(
@@ -63,6 +73,7 @@ def start() -> dict:
             start_new_session=True,
         )
     node = {"pid": process.pid, "environment": environment}
+    STATE.touch(mode=0o600)
     STATE.write_text(json.dumps(node))
     print(f"Starting the node (its log: {FOLDER / 'node.log'}) ...", flush=True)
     return node
@@ -100,11 +111,12 @@ def send(folder: Path, ae_title: str, port: int) -> None:
     association.release()
 
 
-def watch(root: str) -> str:
+def watch(root: str, token: str) -> str:
     """Wait until the study is read, and return its page."""
+    headers = {"Authorization": f"Bearer {token}"}
     give_up_at, shown = time.monotonic() + PATIENCE_S, ""
     while time.monotonic() < give_up_at:
-        studies = httpx.get(f"{root}api/studies").json()["studies"]
+        studies = httpx.get(f"{root}api/studies", headers=headers).json()["studies"]
         state = studies[0]["state"] if studies else "arriving"
         if state != shown:
             print(f"The study is {state}.", flush=True)

@@ -78,7 +78,7 @@ def default(field: FieldInfo) -> str:
     value = field.default
     if isinstance(value, BaseModel):
         return "none"
-    if value in ("", None, ()):
+    if value in ("", None, (), {}):
         return "empty"
     return f"`{list(value)}`" if isinstance(value, tuple) else f"`{value}`"
 

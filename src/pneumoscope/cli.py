@@ -21,9 +21,12 @@ from pneumoscope import __version__
 from pneumoscope.errors import Interrupted, NoEligibleSeries, PneumoscopeError
 
 if TYPE_CHECKING:
+    from pneumoscope.config import Role, Settings
     from pneumoscope.models import Bundle
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+people_app = typer.Typer(no_args_is_help=True, help="List, add and reset the accounts of people.")
+app.add_typer(people_app, name="people")
 models_app = typer.Typer(no_args_is_help=True, help="List, check, install and compare models.")
 app.add_typer(models_app, name="model")
 _interrupts: list[int] = []  # signals that asked us to stop
@@ -169,7 +172,86 @@ def serve(config: Config = None) -> None:
 
         settings = load_settings(config)
         listens = f"DICOM: {settings.dicom.ae_title} on port {settings.dicom.port}. Studies: {address(settings)}"
-        run(settings, file=config, ready=lambda: print(f"The node is ready. {listens}", flush=True))
+
+        def ready() -> None:
+            print(f"The node is ready. {listens}", flush=True)
+            _tell_how_to_log_in(settings)
+
+        run(settings, file=config, ready=ready)
+
+
+def _tell_how_to_log_in(settings: "Settings") -> None:
+    from pneumoscope.node.prepare import FIRST, first_account, is_anybody_there
+
+    if not sys.stdout.isatty():  # what is written elsewhere may be kept, and a password must not
+        if not is_anybody_there(settings):
+            print("Nobody can log in yet: `pneumoscope people add` makes an account.", flush=True)
+    elif password := first_account(settings):
+        print(f"Log in as {FIRST} with the first password {password} (shown only now, to be changed then).", flush=True)
+
+
+@people_app.command("list")
+def list_people(config: Config = None) -> None:
+    """Show who may log in, and as what."""
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.node.people import print_everyone
+        from pneumoscope.node.prepare import prepare
+
+        settings = load_settings(config)
+        prepare(settings)
+        print_everyone(settings)
+
+
+RoleOption = Annotated[
+    list[str] | None, typer.Option("--role", help="reader, technician, administrator, auditor; again for more.")
+]
+
+
+@people_app.command("add")
+def add_person(
+    login: Annotated[str, typer.Argument(help="Name to log in with.")],
+    role: RoleOption = None,
+    name: Annotated[str, typer.Option("--name", help="Name that others see.")] = "",
+    config: Config = None,
+) -> None:
+    """Make an account and show its first password, which must be changed at the first login."""
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.node.people import add
+        from pneumoscope.node.prepare import prepare
+
+        roles = _roles(role)
+        if not roles:
+            raise typer.BadParameter("give at least one --role")
+        settings = load_settings(config)
+        prepare(settings)
+        print(f"First password of {login}: {add(settings, login, name=name, roles=roles)}")
+
+
+@people_app.command("reset")
+def reset_person(
+    login: Annotated[str, typer.Argument(help="Name to log in with.")], role: RoleOption = None, config: Config = None
+) -> None:
+    """Open and unlock an account, log it out everywhere, and show a new first password; --role sets its roles too."""
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.node.people import reset
+        from pneumoscope.node.prepare import prepare
+
+        roles = _roles(role)
+        settings = load_settings(config)
+        prepare(settings)
+        print(f"First password of {login}: {reset(settings, login, roles=roles)}")
+
+
+def _roles(given: list[str] | None) -> "list[Role]":
+    from pneumoscope.config import Role
+
+    try:
+        return [Role(role) for role in given or ()]
+    except ValueError:
+        raise typer.BadParameter(f"--role is one of {', '.join(Role)}") from None
 
 
 @app.command()

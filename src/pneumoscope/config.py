@@ -7,6 +7,7 @@ is its documentation, and a test proves that each is in docs/reference/settings.
 import ipaddress
 import os
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,16 @@ AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Role(StrEnum):
+    """What a person or a program is here for; what each may do is in ``server/rights.py``."""
+
+    READER = "reader"
+    TECHNICIAN = "technician"
+    ADMINISTRATOR = "administrator"
+    AUDITOR = "auditor"
+    MONITOR = "monitor"  # for programs that watch
 
 
 class _Section(BaseModel):
@@ -175,15 +186,83 @@ AnyDestination = Annotated[
 ]
 
 
-class Http(_Section):
-    """The web listener: DICOMweb, upload, metrics, the list of studies."""
+class Program(_Section):
+    """A program that may do less than everything."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; beyond this machine only with `tokens`.")
+    name: str = Field(description="Our name for it, which the audit trail shows.", pattern=r"^[A-Za-z0-9._@ -]{1,40}$")
+    token: str = Field(description="Its bearer token.", min_length=16, repr=False)
+    roles: tuple[Role, ...] = Field(description="Such as `monitor`, which sees `/ready` and `/metrics` and nothing else.")
+
+
+class Http(_Section):
+    """The web listener: DICOMweb, upload, metrics, pages."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8042, description="Port to listen on.")
     certificate: Path | None = Field(None, description="Certificate, PEM; empty: no TLS.")
     key: Path | None = Field(None, description="Its private key, PEM.")
-    tokens: tuple[str, ...] = Field((), description="Bearer tokens that let in; empty: everyone on this machine.", repr=False)
+    tokens: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="Bearer tokens of programs that may do everything.", repr=False
+    )
+    programs: tuple[Program, ...] = Field((), description="Programs that may do less.")
+    trust_this_machine: bool = Field(
+        False, description="Whoever calls from this machine, and through no proxy, may do everything without logging in."
+    )
+    proxies: tuple[str, ...] = Field(
+        ("127.0.0.0/8", "::1/128"), description="Networks of proxies, whose `X-Forwarded-For` and `-Proto` are believed."
+    )
     max_upload_mb: int = Field(8192, ge=1, description="Largest request body, in MB.")
+
+    @field_validator("proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+
+class OpenId(_Section):
+    """A provider of OpenID Connect, where people log in instead of here."""
+
+    issuer: str = Field("", description="Its issuer, such as `https://id.hospital.example/realms/main`.")
+    client_id: str = Field("", description="What it calls us.")
+    client_secret: str = Field("", description="Our secret there; empty: a public client, by PKCE alone.", repr=False)
+    title: str = Field("your organisation's login", description="What the login page calls it.")
+    scope: str = Field("openid profile", description="What is asked of it, as scopes.")
+    role_claim: str = Field("groups", description="Claim that says what someone is, dots lead inwards: `realm_access.roles`.")
+    roles: dict[str, tuple[Role, ...]] = Field({}, description="Our roles by the values of that claim; others get none.")
+    authorities: Path | None = Field(None, description="Certificates that may sign its own, PEM; empty: the system's.")
+
+
+class People(_Section):
+    """How people log in."""
+
+    ways: Literal["local", "openid", "both", "none"] = Field(
+        "local", description="By accounts of the node, by OpenID Connect, or not at all."
+    )
+    idle_s: Seconds = Field(1800, description="A session ends after so long without use.")
+    longest_s: Seconds = Field(43_200, description="A session ends after so long in any case.")
+    tries: int = Field(
+        5, ge=3, le=100, description="Wrong passwords for an account before it is locked; ten times as many from an address."
+    )
+    pause_s: Seconds = Field(900, description="How long it is locked then.")
+    openid: OpenId = Field(OpenId(), description="The provider.")
+
+    @property
+    def by_password(self) -> bool:
+        """Whether accounts of the node may log in."""
+        return self.ways in ("local", "both")
+
+    @property
+    def by_openid(self) -> bool:
+        """Whether accounts of the provider may log in."""
+        return self.ways in ("openid", "both")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "People":
+        if self.by_openid and not (self.openid.issuer and self.openid.client_id and self.openid.roles):
+            raise ValueError("people.ways lets OpenID Connect in; then people.openid needs issuer, client_id and roles")
+        return self
 
 
 class Disk(_Section):
@@ -260,6 +339,7 @@ class Settings(BaseSettings):
     pacs: tuple[Pacs, ...] = ()
     destinations: tuple[AnyDestination, ...] = ()
     http: Http = Http()
+    people: People = People()
     disk: Disk = Disk()
     bucket: Bucket = Bucket()
     watched: Watched = Watched()
@@ -284,9 +364,12 @@ class Settings(BaseSettings):
             raise ValueError(f"two destinations have one name: {', '.join(sorted(doubled))}")
         if self.arrival.ask and self.arrival.ask not in {pacs.name for pacs in self.pacs}:
             raise ValueError(f"arrival.ask names {self.arrival.ask}, which is not under pacs")
+        tokens = [*self.http.tokens, *(program.token for program in self.http.programs)]
+        if len(set(tokens)) < len(tokens):
+            raise ValueError("two programs have one token")
         local = self.http.host in ("localhost", "") or ipaddress.ip_address(self.http.host).is_loopback
-        if not local and not self.http.tokens:
-            raise ValueError("http.host is open to the network; then http.tokens must hold a token")
+        if not local and self.people.ways == "none" and not tokens:
+            raise ValueError("http.host is open to the network; then people.ways or http.tokens must let someone in")
         return self
 
     @property

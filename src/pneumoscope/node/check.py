@@ -23,7 +23,7 @@ from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
 from pneumoscope.models.library import find
 from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
-from pneumoscope.store import Database, processes
+from pneumoscope.store import Database, accounts, processes
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
 from pneumoscope.worker.destinations import as_tls, make_destination
 
@@ -62,6 +62,7 @@ def check(settings: Settings) -> Iterator[Line]:
         ("database", lambda: _database(database)),
         ("clock", lambda: _clock(database)),
         ("web port", lambda: _web(settings)),
+        ("people", lambda: _people(database, settings)),
         ("DICOM port", lambda: _listener(settings)),
         ("processes", lambda: _processes(database, settings)),
         ("studies", lambda: _studies(database)),
@@ -158,6 +159,23 @@ def _web(settings: Settings) -> Finding:
         if ours
         else (Verdict.WRONG, "Something else answers there.")
     )
+
+
+def _people(database: Database, settings: Settings) -> Finding:
+    ways = {
+        "local": "by password",
+        "openid": "by OpenID Connect",
+        "both": "by password or OpenID Connect",
+        "none": "not at all",
+    }
+    text = f"People log in {ways[settings.people.ways]}."
+    with database.look() as db:
+        nobody = settings.people.by_password and not accounts.has_local(db)
+    if nobody:
+        return Verdict.LOOK, f"{text} Nobody has an account: `pneumoscope people add` makes one."
+    if settings.http.host not in ("", "localhost", "127.0.0.1", "::1") and not settings.http.certificate:
+        return Verdict.LOOK, f"{text} http.host is open to the network without TLS: passwords can be read on their way."
+    return Verdict.GOOD, text
 
 
 def _listener(settings: Settings) -> Finding:

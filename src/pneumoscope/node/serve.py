@@ -1,6 +1,8 @@
 """Starts every process of the node on this machine, and starts again what dies."""
 
+import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import httpx
 import structlog
 
 from pneumoscope import telemetry
-from pneumoscope.config import FILE_VARIABLE, Settings
+from pneumoscope.config import FILE_VARIABLE, Program, Role, Settings
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.loops import stop_event
 from pneumoscope.node.prepare import prepare
@@ -60,7 +62,14 @@ def serve(settings: Settings, *, file: Path | None = None, ready: Callable[[], N
     prepare(settings)
     stop = stop_event()
     metrics = Path(tempfile.mkdtemp(prefix="pneumoscope-metrics-"))
-    environment = {**os.environ, SUPERVISED_VARIABLE: "1", "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    watch = Program(name="node", token=secrets.token_urlsafe(32), roles=(Role.MONITOR,))
+    programs = json.dumps([program.model_dump(mode="json") for program in (*settings.http.programs, watch)])
+    environment = {
+        **os.environ,
+        SUPERVISED_VARIABLE: "1",
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "PNEUMOSCOPE_HTTP__PROGRAMS": programs,
+    }
     if file:
         environment[FILE_VARIABLE] = str(file.absolute())
     parts = [
@@ -73,7 +82,7 @@ def serve(settings: Settings, *, file: Path | None = None, ready: Callable[[], N
         while not stop.wait(0.25):
             for part in parts:
                 part.tend(environment)
-            if not told and _answers(settings):
+            if not told and _answers(settings, watch.token):
                 told = True
                 assert ready is not None
                 ready()
@@ -88,9 +97,9 @@ def address(settings: Settings) -> str:
     return f"{'https' if settings.http.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{settings.http.port}/"
 
 
-def _answers(settings: Settings) -> bool:
+def _answers(settings: Settings, token: str) -> bool:
     try:
-        headers = {"Authorization": f"Bearer {settings.http.tokens[0]}"} if settings.http.tokens else {}
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         # our own server: its certificate is for its name, not for this address
         answer = httpx.get(f"{address(settings)}ready", headers=headers, timeout=2, verify=False)  # noqa: S501
     except httpx.HTTPError:
@@ -112,9 +121,9 @@ def _stop(parts: list[Part]) -> None:
 
 
 def wait_until_ready(settings: Settings, *, patience_s: float = 120) -> None:
-    """Return once the node answers. Raises OperatorNeeded where it does not."""
+    """Return once the node answers a token of the settings, or this machine. Raises OperatorNeeded where it does not."""
     give_up_at = time.monotonic() + patience_s
-    while not _answers(settings):
+    while not _answers(settings, next(iter(settings.http.tokens), "")):
         if time.monotonic() > give_up_at:
             raise OperatorNeeded(f"No node answers at {address(settings)}.", code="node-not-ready")
         time.sleep(0.25)

@@ -1,59 +1,61 @@
 """Who gets in. Every route refuses by default; what is open to all is listed here.
 
-With tokens set, one of them is needed, as a bearer token or as the password of HTTP Basic. Without, only this machine gets in,
-and only by a name of this machine, so that no web page can reach the node through a name of its own (DNS rebinding).
+Programs show a token, people a session; this machine gets in by itself only where the settings trust it. Requests that change
+something must come from our own pages.
 """
 
-import base64
-import binascii
-import hmac
 import ipaddress
-import re
-import socket
 import time
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 import anyio.to_thread
 import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.datastructures import Headers
-from starlette.responses import Response
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pneumoscope.config import Settings
+from pneumoscope.server import forgery
+from pneumoscope.server.cookies import Jar
+from pneumoscope.server.credentials import Programs, Sessions, ThisMachine
 from pneumoscope.server.problems import answer
-from pneumoscope.server.rights import ALL_ROLES, Right, Role, rights_of
+from pneumoscope.server.rights import ALL_ROLES, FREE
+from pneumoscope.server.visitor import Visitor
 from pneumoscope.store import Store, audit
 
+__all__ = ["Access", "Visitor"]
+
 OPEN = frozenset({"/health"})
+#: Where nobody is anybody yet.
+ENTRANCES = frozenset(path for path in FREE if path.startswith("/login"))
+#: Where a person may go whose password must be changed.
+ACCOUNT, LOGOUT = "/account", "/logout"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Refusals of one address are noted once in this time: an attacker must not fill the disk with them.
 NOTE_EVERY_S = 10.0
-_PRINTABLE = re.compile(r"[A-Za-z0-9._@ -]{1,40}")
+_FORM, _LARGEST_FORM_BYTES = "application/x-www-form-urlencoded", 65_536
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Visitor:
-    """Who asks, as the audit trail names them."""
+@dataclass(frozen=True)
+class Refusal:
+    """The answer, and a sentence for the audit trail; empty where nothing was tried."""
 
-    actor: str
-    address: str
-    roles: frozenset[Role] = ALL_ROLES
-
-    @property
-    def rights(self) -> frozenset[Right]:
-        """What the visitor may do."""
-        return rights_of(self.roles)
+    response: Response
+    told: str = ""
 
 
 class Access:
     """ASGI middleware that lets through or refuses."""
 
     def __init__(self, app: ASGIApp, settings: Settings, store: Store) -> None:
-        self._app, self._store = app, store
-        self._tokens = tuple(token.encode() for token in settings.http.tokens)
-        self._names = {"localhost", settings.http.host.lower(), socket.gethostname().lower()} - {""}
+        self._app, self._store, self._people = app, store, settings.people
+        self._programs, self._this_machine = Programs(settings.http), ThisMachine(settings)
+        self._sessions = Sessions(settings.people, store, Jar(settings.http.port))
+        self._proxies = [ipaddress.ip_network(network) for network in settings.http.proxies]
         self._noted: dict[str, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,73 +64,81 @@ class Access:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        address = self._address(scope, headers)
-        actor = self._actor(scope, headers)
-        refusal = self._refusal(scope, headers, actor)
+        peer = scope["client"][0] if scope.get("client") else ""
+        address = self._look_behind_proxies(scope, headers, peer)
+        refusal = _wrong_form(scope, headers) or _other_site(scope, headers)
         if refusal is None:
-            scope["visitor"] = Visitor(actor=actor, address=address)
-            await self._app(scope, receive, send)
-            return
-        await self._note(address, refusal[1])
-        await _refuse(scope, receive, send, refusal[0])
+            try:
+                visitor = await self._who(scope, headers, peer=peer, address=address)
+            except (OperationalError, InterfaceError):
+                away = answer(503, "database-unreachable", "The database does not answer.", {"Retry-After": "10"})
+                await _refuse(scope, receive, send, away)
+                return
+            refusal = self._stranger(scope, headers, peer) if visitor is None else _must_change(scope, headers, visitor)
+            if refusal is None and visitor is not None:
+                meant = True
+                if visitor.session_id and not _is_harmless(scope):
+                    meant, receive = await forgery.is_meant(headers, receive, visitor.csrf)
+                if meant:
+                    scope["visitor"] = visitor
+                    await self._app(scope, receive, send)
+                    return
+                refusal = Refusal(answer(403, "not-our-form", "The form is not of this session; load its page again."))
+        assert refusal is not None
+        if refusal.told:
+            await self._note(address, refusal.told)
+        await _refuse(scope, receive, send, refusal.response)
 
-    def _refusal(self, scope: Scope, headers: Headers, actor: str) -> tuple[Response, str] | None:
-        """The answer and the sentence for the audit trail, None where the visitor may pass."""
-        if self._tokens and not actor:
-            challenge = {"WWW-Authenticate": 'Basic realm="Pneumoscope", charset="UTF-8"'}
-            return answer(401, "token-needed", "A token is needed.", challenge), "No valid token was given."
-        if not self._tokens and not _is_this_machine(scope, headers):
-            text = "Without tokens in the settings only this machine gets in, and not through a proxy."
-            return answer(403, "not-this-machine", text), text
-        if not self._tokens and not self._is_our_name(headers.get("host", "")):
-            return answer(421, "wrong-host", "This server does not go by that name."), "Asked for by a name that is not ours."
-        # a page of another site can open a websocket as it can post a form
-        harmless = scope["type"] == "http" and scope["method"] in SAFE_METHODS
-        if not harmless and _is_from_another_site(headers):
-            return answer(403, "cross-site", "Another site may not do this."), "Another site tried to act."
+    async def _who(self, scope: Scope, headers: Headers, *, peer: str, address: str) -> Visitor | None:
+        if scope["path"] in ENTRANCES or scope["path"].startswith("/static/"):
+            return Visitor(actor="", address=address)
+        if authorization := headers.get("authorization"):
+            return self._programs.find(authorization, address)
+        if "cookie" in headers:
+            visitor = await anyio.to_thread.run_sync(self._sessions.find, HTTPConnection(scope), address)
+            if visitor is not None:
+                return visitor
+        if self._this_machine.calls(peer, headers) and self._this_machine.is_called(headers.get("host", "")):
+            return Visitor(actor="this machine", address=address, roles=ALL_ROLES)
         return None
 
-    def _actor(self, scope: Scope, headers: Headers) -> str:
-        if not self._tokens:
-            return "this machine"
-        scheme, _, credentials = headers.get("authorization", "").partition(" ")
-        user, given = "", b""
-        if scheme.lower() == "bearer":
-            given = credentials.strip().encode()
-        elif scheme.lower() == "basic":
+    def _stranger(self, scope: Scope, headers: Headers, peer: str) -> Refusal:
+        """The answer to someone who is nobody."""
+        if self._this_machine.calls(peer, headers) and "authorization" not in headers:
+            text = "This server does not go by that name."
+            return Refusal(answer(421, "wrong-host", text), "Asked for by a name that is not ours.")
+        if self._people.ways != "none" and _is_page(scope, headers) and "authorization" not in headers:
+            return Refusal(RedirectResponse(f"/login?next={quote(_place(scope), safe='')}", 303))
+        # a browser that is told Basic asks for a password in a window of its own, over the page that lost its session
+        basic = "sec-fetch-mode" not in headers or self._people.ways == "none"
+        challenge = {"WWW-Authenticate": 'Basic realm="Pneumoscope", charset="UTF-8"' if basic else "Bearer"}
+        told = "No valid token was given." if "authorization" in headers else "Neither a token nor a session."
+        return Refusal(answer(401, "login-needed", "Log in, or give a token.", challenge), told)
+
+    def _look_behind_proxies(self, scope: Scope, headers: Headers, peer: str) -> str:
+        """Who calls: the peer, or whom a proxy of ours names. From here on it is as if there were no proxy."""
+        if not self._is_proxy(peer):
+            return peer
+        if (scheme := headers.get("x-forwarded-proto", "").lower()) in ("http", "https"):
+            secure = scheme == "https"
+            scope["scheme"] = ("wss" if secure else "ws") if scope["type"] == "websocket" else scheme
+        found = peer
+        for told in reversed(headers.get("x-forwarded-for", "").split(",")):
             try:
-                name, _, password = base64.b64decode(credentials, validate=True).partition(b":")
-                user, given = name.decode("utf-8", "replace"), password
-            except (binascii.Error, ValueError):
-                return ""
-        # all are compared, so that time tells nothing
-        matches = [hmac.compare_digest(given, token) for token in self._tokens]
-        if not any(matches):
-            return ""
-        token = f"token {matches.index(True) + 1}"
-        return f"{user} ({token})" if _PRINTABLE.fullmatch(user) else token
+                found = str(ipaddress.ip_address(told.strip()))
+            except ValueError:
+                break
+            if not self._is_proxy(found):
+                break
+        return found
 
-    def _address(self, scope: Scope, headers: Headers) -> str:
-        """The peer; behind a proxy on this machine, whom the proxy names."""
-        peer = scope["client"][0] if scope.get("client") else ""
-        told = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    def _is_proxy(self, address: str) -> bool:
         try:
-            if told and self._tokens and ipaddress.ip_address(peer).is_loopback:
-                return str(ipaddress.ip_address(told))
-        except ValueError:
-            pass
-        return peer
-
-    def _is_our_name(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").lower().rstrip(".")
+            found = ipaddress.ip_address(address)
         except ValueError:
             return False
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name in self._names
-        return True  # an address cannot be rebound
+        found = getattr(found, "ipv4_mapped", None) or found
+        return any(found in network for network in self._proxies)
 
     async def _note(self, address: str, detail: str) -> None:
         moment_s = time.monotonic()
@@ -153,21 +163,44 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response
         await response(scope, receive, send)
 
 
-def _is_this_machine(scope: Scope, headers: Headers) -> bool:
-    if "x-forwarded-for" in headers or "forwarded" in headers:  # a proxy speaks for someone else
-        return False
-    try:
-        address = ipaddress.ip_address(scope["client"][0] if scope.get("client") else "")
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+def _is_harmless(scope: Scope) -> bool:
+    return scope["type"] == "websocket" or scope["method"] in SAFE_METHODS
 
 
-def _is_from_another_site(headers: Headers) -> bool:
-    """Whether a browser says so; other clients send neither header and carry no one else's credentials."""
-    site = headers.get("sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+def _other_site(scope: Scope, headers: Headers) -> Refusal | None:
+    # a page of another site can open a websocket as it can post a form
+    harmless = scope["type"] == "http" and scope["method"] in SAFE_METHODS
+    if harmless or not forgery.is_from_another_site(headers):
+        return None
+    return Refusal(answer(403, "cross-site", "Another site may not do this."), "Another site tried to act.")
+
+
+def _wrong_form(scope: Scope, headers: Headers) -> Refusal | None:
+    """A form is read into memory, by whoever sends it."""
+    if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+        return None
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    length = headers.get("content-length", "")
+    if kind == _FORM and not (length.isdigit() and int(length) <= _LARGEST_FORM_BYTES):
+        return Refusal(answer(413, "form-too-large", f"A form has at most {_LARGEST_FORM_BYTES} bytes, and says how many."))
+    if kind != _FORM and scope["path"] in ENTRANCES:
+        return Refusal(answer(415, "wrong-media-type", f"Send a form ({_FORM})."))
+    return None
+
+
+def _must_change(scope: Scope, headers: Headers, visitor: Visitor) -> Refusal | None:
+    path = scope["path"]
+    if not visitor.must_change or path in (LOGOUT, ACCOUNT) or path.startswith(f"{ACCOUNT}/"):
+        return None
+    if _is_page(scope, headers):
+        return Refusal(RedirectResponse(ACCOUNT, 303))
+    return Refusal(answer(403, "password-must-change", "The first password must be changed before anything else."))
+
+
+def _is_page(scope: Scope, headers: Headers) -> bool:
+    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", "")
+
+
+def _place(scope: Scope) -> str:
+    path, query = (scope.get("raw_path") or scope["path"].encode()), scope.get("query_string", b"")
+    return (path + (b"?" + query if query else b"")).decode("latin-1")

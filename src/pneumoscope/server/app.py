@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -9,13 +10,17 @@ from starlette.middleware import Middleware
 
 from pneumoscope import __version__
 from pneumoscope.config import Settings
-from pneumoscope.server import api, pages, problems, rights, statics, upload, watch
+from pneumoscope.server import account, api, login, pages, people, problems, rights, statics, trail, upload, watch
 from pneumoscope.server.access import Access
+from pneumoscope.server.cookies import Jar
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow, subscribers, workitems
 from pneumoscope.server.outer import Outer
 from pneumoscope.server.pulse import Pulse
 from pneumoscope.store import Store, subscriptions
+
+if TYPE_CHECKING:
+    from pneumoscope.server.openid import Provider
 
 
 def build(settings: Settings, store: Store) -> FastAPI:
@@ -23,7 +28,13 @@ def build(settings: Settings, store: Store) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        desk = Desk(settings=settings, store=store, pulse=Pulse(store.database))
+        desk = Desk(
+            settings=settings,
+            store=store,
+            pulse=Pulse(store.database),
+            jar=Jar(settings.http.port),
+            provider=_provider(settings),
+        )
         await anyio.to_thread.run_sync(desk.pulse.start)
         await anyio.to_thread.run_sync(store.database.insist, subscriptions.tell_of_restart)
         app.state.desk = desk
@@ -48,7 +59,16 @@ def build(settings: Settings, store: Store) -> FastAPI:
         ],
     )
     problems.install(app)
-    for part in (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, upload, api, pages, statics):
+    routed = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, upload, api, pages)
+    for part in (*routed, login, account, people, trail, statics):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app
+
+
+def _provider(settings: Settings) -> "Provider | None":
+    if not settings.people.by_openid:
+        return None
+    from pneumoscope.server.openid import Provider
+
+    return Provider(settings.people.openid)

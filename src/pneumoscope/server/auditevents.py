@@ -12,6 +12,10 @@ _OTHER = ("110100", "Application Activity", "E")
 #: Action in the store: code, what it is called, and what was done (FHIR's C, R, U, D, E).
 _TYPES = {
     "access": ("110114", "User Authentication", "E"),
+    "login": ("110114", "User Authentication", "E"),
+    "logout": ("110114", "User Authentication", "E"),
+    "lock-out": ("110113", "Security Alert", "E"),
+    "people": ("110113", "Security Alert", "U"),
     "audit": ("110101", "Audit Log Used", "R"),
     "query": ("110112", "Query", "E"),
     "view": ("110103", "DICOM Instances Accessed", "R"),

@@ -1,18 +1,22 @@
 """What every request needs at hand: settings, store, children, the beat, cached headers."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import anyio
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from pneumoscope.config import Settings
-from pneumoscope.server.access import Visitor
 from pneumoscope.server.children import Children
+from pneumoscope.server.cookies import Jar
 from pneumoscope.server.headers import Headers
 from pneumoscope.server.pulse import Pulse
+from pneumoscope.server.visitor import Visitor
 from pneumoscope.store import Store
+
+if TYPE_CHECKING:
+    from pneumoscope.server.openid import Provider
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,9 @@ class Desk:
     settings: Settings
     store: Store
     pulse: Pulse
+    jar: Jar
+    #: Where people log in by OpenID Connect, if they may.
+    provider: "Provider | None" = None
     children: Children = field(default_factory=Children)
     headers: Headers = field(default_factory=Headers)
     #: Bodies that are taken at once; others wait, and hold up nothing but themselves.

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pneumoscope.filing import Outcome, Spool, file_waiting
-from pneumoscope.server.access import Visitor
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.visitor import Visitor
 from pneumoscope.server.watch import has_room
 from pneumoscope.store import arrivals
 from pneumoscope.store.schema import Priority

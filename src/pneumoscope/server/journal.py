@@ -5,8 +5,8 @@ import time
 from fastapi import Request
 from starlette.requests import HTTPConnection
 
-from pneumoscope.server.access import Visitor
 from pneumoscope.server.desk import desk_of
+from pneumoscope.server.visitor import Visitor
 from pneumoscope.store import audit
 
 #: A viewer fetches a study image by image, a page asks for the list again and again: noted once in this time for each visitor.
@@ -20,15 +20,17 @@ def visitor_of(request: HTTPConnection) -> Visitor:
     return found
 
 
-def note(request: HTTPConnection, action: str, *, study: str = "", detail: str = "", outcome: str = "success") -> None:
-    """Add an entry; what cannot be noted is not done."""
+def note(
+    request: HTTPConnection, action: str, *, study: str = "", detail: str = "", outcome: str = "success", actor: str = ""
+) -> None:
+    """Add an entry; what cannot be noted is not done. ``actor``: who it was, where the visitor was nobody yet."""
     visitor = visitor_of(request)
     with desk_of(request).store.database.begin() as db:
         audit.record(
             db,
             action=action,
             outcome=outcome,
-            actor=visitor.actor,
+            actor=actor or visitor.actor,
             address=visitor.address,
             StudyInstanceUID=study,
             detail=detail,
@@ -40,7 +42,7 @@ def note_single(request: Request, *, study: str) -> None:
     note_often(request, "retrieve", study=study, detail="Single objects.")
 
 
-def note_often(request: Request, action: str, *, study: str = "", detail: str) -> None:
+def note_often(request: Request, action: str, *, study: str = "", detail: str, outcome: str = "success") -> None:
     """Note once in a while what happens often."""
     seen = desk_of(request).noted
     who, moment_s = (visitor_of(request), action, study), time.monotonic()
@@ -48,5 +50,5 @@ def note_often(request: Request, action: str, *, study: str = "", detail: str) -
         return
     if len(seen) > 10_000:
         seen.clear()
-    note(request, action, study=study, detail=detail)
+    note(request, action, study=study, detail=detail, outcome=outcome)
     seen[who] = moment_s

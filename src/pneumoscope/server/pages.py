@@ -6,7 +6,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from pneumoscope.server import acts, looking
 from pneumoscope.server.desk import AtDesk
 from pneumoscope.server.dicomweb.paths import PREFIX, Study
-from pneumoscope.server.journal import note, note_often
+from pneumoscope.server.journal import note, note_often, visitor_of
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
@@ -51,14 +51,14 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
 def read(request: Request, study: Study) -> Response:
     """Read again, and show the study."""
     acts.read_again(request, study)
-    return RedirectResponse(f"/studies/{study}", 303)
+    return _to_study(request, study)
 
 
 @router.post("/deliveries/{delivery_id}/resend", dependencies=[needs(Right.OPERATE)])
 def resend(request: Request, delivery_id: str) -> Response:
     """Send once more, and show the study."""
     _, study = acts.resend(request, delivery_id)
-    return RedirectResponse(f"/studies/{study}", 303)
+    return _to_study(request, study)
 
 
 @router.get("/readings/{reading_id}/{name}", dependencies=[needs(Right.OPEN)])
@@ -81,3 +81,8 @@ def result(request: Request, desk: AtDesk, reading_id: str, name: str) -> Respon
         content_disposition_type="inline" if found.media_type == "text/html" else "attachment",
         headers={"Content-Security-Policy": RESULT_POLICY},
     )
+
+
+def _to_study(request: Request, study: str) -> Response:
+    """Whoever may not open it goes back to the list."""
+    return RedirectResponse(f"/studies/{study}" if Right.OPEN in visitor_of(request).rights else "/", 303)

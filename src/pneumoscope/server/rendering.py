@@ -1,22 +1,30 @@
 """Templates to pages."""
 
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from pneumoscope.results.words import NOT_FOR_DIAGNOSIS, certainty, parse_date, percent, person_names
 from pneumoscope.server.journal import visitor_of
+from pneumoscope.server.rights import Right
 from pneumoscope.store import now
 from pneumoscope.store.schema import DeliveryState, Priority, StudyState
+
+#: Macros that are imported know nothing of the page that imports them.
+_csrf: ContextVar[str] = ContextVar("csrf", default="")
 
 
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - what a template takes
     """The page that template ``name`` makes of ``values`` for the visitor."""
+    visitor = visitor_of(request)
     template = _environment().get_template(name)
-    content = template.render(not_for_diagnosis=NOT_FOR_DIAGNOSIS, now=now(), visitor=visitor_of(request), **values)
+    _csrf.set(visitor.csrf)
+    content = template.render(not_for_diagnosis=NOT_FOR_DIAGNOSIS, now=now(), visitor=visitor, **values)
     return Response(content, status, media_type="text/html")
 
 
@@ -40,7 +48,7 @@ def _environment() -> Environment:
         "size": lambda size: f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB",
     }
     environment.tests["stuck"] = lambda state: state == DeliveryState.STOPPED
-    environment.globals |= {"urgency": _urgency, "states": list(StudyState)}
+    environment.globals |= {"urgency": _urgency, "states": list(StudyState), "csrf": _csrf_field, "Right": Right}
     return environment
 
 
@@ -51,3 +59,9 @@ def _day(value: str) -> str:
 
 def _urgency(priority: int) -> str:
     return Priority(priority).name.lower() if priority in list(Priority) else str(priority)
+
+
+def _csrf_field() -> Markup:
+    """What every form holds near its beginning; nothing for visitors without a session."""
+    token = _csrf.get()
+    return Markup('<input type="hidden" name="csrf" value="{}">').format(token) if token else Markup()

@@ -8,7 +8,10 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 
+from pneumoscope.config import Role
 from pneumoscope.server.problems import Problem
+
+__all__ = ["ALL_ROLES", "FREE", "RIGHTS", "Right", "Role", "check", "needs", "rights_of"]
 
 
 class Right(StrEnum):
@@ -22,15 +25,7 @@ class Right(StrEnum):
     MANAGE = "manage people"
     AUDIT = "read the audit trail"
     MEASURE = "see measures and readiness"
-
-
-class Role(StrEnum):
-    """What a person is here for."""
-
-    READER = "reader"
-    TECHNICIAN = "technician"
-    ADMINISTRATOR = "administrator"
-    AUDITOR = "auditor"
+    ACCOUNT = "look after an account of your own"
 
 
 RIGHTS = {
@@ -38,10 +33,11 @@ RIGHTS = {
     Role.TECHNICIAN: frozenset({Right.LIST, Right.UPLOAD, Right.OPERATE, Right.MEASURE}),
     Role.ADMINISTRATOR: frozenset({Right.LIST, Right.OPERATE, Right.MANAGE, Right.MEASURE}),
     Role.AUDITOR: frozenset({Right.AUDIT}),
+    Role.MONITOR: frozenset({Right.MEASURE}),
 }
-#: What holds nothing of anyone.
-FREE = frozenset({"/health", "/static/{name}"})
-#: Programs with a token, and this machine where no tokens are set.
+#: What holds nothing of anyone, and where people come in.
+FREE = frozenset({"/health", "/static/{name}", "/login", "/login/openid", "/login/openid/back", "/login/openid/out"})
+#: Those of programs with a token in ``http.tokens``, and of this machine where it is trusted.
 ALL_ROLES = frozenset(Role)
 
 

@@ -1,5 +1,8 @@
 """Who did what, when, from where; only ever added to."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from pneumoscope.store import now
@@ -46,3 +49,38 @@ def entries(db: sa.Connection, *, after_id: int = 0, limit: int = 1000) -> list[
     """Entries in the order they were made."""
     query = sa.select(audit).where(audit.c.id > after_id).order_by(audit.c.id).limit(limit)
     return list(db.execute(query).mappings())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is looked for in the trail; what is empty does not matter."""
+
+    actor: str = ""  # or a part of it, whatever the case
+    StudyInstanceUID: str = ""
+    action: str = ""
+    outcome: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    before_id: int = 0
+
+
+def search(db: sa.Connection, asked: Asked, *, limit: int) -> list[sa.RowMapping]:
+    """Entries that fit, the newest first."""
+    query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if asked.actor:
+        query = query.where(audit.c.actor.icontains(asked.actor, autoescape=True))
+    for column in (audit.c.StudyInstanceUID, audit.c.action, audit.c.outcome):
+        if value := getattr(asked, column.name):
+            query = query.where(column == value)
+    if asked.since:
+        query = query.where(audit.c.at >= asked.since)
+    if asked.until:
+        query = query.where(audit.c.at < asked.until)
+    if asked.before_id:
+        query = query.where(audit.c.id < asked.before_id)
+    return list(db.execute(query).mappings())
+
+
+def actions(db: sa.Connection) -> list[str]:
+    """Everything that was ever done here."""
+    return list(db.execute(sa.select(audit.c.action).distinct().order_by(audit.c.action)).scalars())

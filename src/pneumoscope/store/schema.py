@@ -363,3 +363,43 @@ event = Table(
     sqlite_autoincrement=True,  # a number is never given twice
 )
 Index("ix_event_ae_title_id", event.c.ae_title, event.c.id)
+#: People who log in. A local account has no issuer, and its login name in lower case as subject; one of OpenID Connect has what
+#: its provider calls it by.
+account = Table(
+    "account",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("issuer", String(300), nullable=False, server_default=""),
+    Column("subject", String(255), nullable=False),
+    _text("login"),  # as it was given
+    _text("name"),  # as others call the person
+    _text("password_hash"),  # argon2; none where a provider asks for the password
+    Column("must_change", sa.Boolean, nullable=False),  # the password, before anything else
+    Column("disabled", sa.Boolean, nullable=False),
+    Column("roles", sa.JSON, nullable=False),  # [role, ...]
+    Column("created_at", Moment, nullable=False),
+    Column("last_login_at", Moment),
+    sa.UniqueConstraint("issuer", "subject"),
+)
+
+#: A browser that someone has logged in with.
+session = Table(
+    "session",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("token_hash", String(64), nullable=False, unique=True),  # of what its cookie holds
+    Column("account_id", String(36), ForeignKey("account.id"), nullable=False, index=True),
+    _text("address"),
+    _text("agent"),
+    Column("created_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+)
+
+#: Tries to log in that failed, by what they have in common; a row that has been quiet for long enough counts no more.
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("key", String(64), primary_key=True),  # a hash: what was typed may be a password in the wrong field
+    Column("failures", Integer, nullable=False),
+    Column("last_at", Moment, nullable=False),
+)

@@ -155,6 +155,7 @@ def start(folder: Path, *, environment: dict[str, str] | None = None) -> tuple[s
         "PNEUMOSCOPE_NODE__FOLDER": str(folder),
         "PNEUMOSCOPE_HTTP__PORT": str(port),
         "PNEUMOSCOPE_LOGS__FORM": "json",
+        "PNEUMOSCOPE_HTTP__TRUST_THIS_MACHINE": "true",
         **(environment or {}),
     }
     with log.open("wb") as file:

@@ -6,14 +6,15 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from pneumoscope.server import problems
-from pneumoscope.server.access import Visitor
 from pneumoscope.server.rights import RIGHTS, Right, Role, check, needs, rights_of
+from pneumoscope.server.visitor import Visitor
 
 
 def test_only_readers_open_studies_and_only_auditors_see_the_trail() -> None:
     assert {role for role in Role if Right.OPEN in RIGHTS[role]} == {Role.READER}
     assert {role for role in Role if Right.AUDIT in RIGHTS[role]} == {Role.AUDITOR}
-    assert rights_of(Role) == frozenset(Right)
+    assert rights_of(Role) == frozenset(Right) - {Right.ACCOUNT}
+    assert Visitor(actor="kim", address="", account_id="1").rights == {Right.ACCOUNT}
     assert rights_of(()) == frozenset()
 
 

@@ -21,7 +21,7 @@ UID = "1.2.826.0.1.3680043.10.7"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     with postgres() as running:
         yield running.url
 

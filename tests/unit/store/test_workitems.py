@@ -25,7 +25,7 @@ from workitem_maker import OTHER, STUDY, done, wish
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     with postgres() as running:
         yield running.url
 

@@ -20,9 +20,8 @@ AeTitle = Annotated[str, Path(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?
 
 
 def root_of(request: Request) -> str:
-    """DICOMweb's root as the client calls it; a proxy that ends TLS says so."""
-    scheme = "https" if request.headers.get("x-forwarded-proto", "").lower() == "https" else request.url.scheme
-    return f"{scheme}://{request.url.netloc}{PREFIX}"
+    """DICOMweb's root as the client calls it."""
+    return f"{request.url.scheme}://{request.url.netloc}{PREFIX}"
 
 
 def rows_of(desk: Desk, study: str, series: str = "", instance: str = "") -> list[sa.RowMapping]:

@@ -1,0 +1,26 @@
+"""Who asks."""
+
+from dataclasses import dataclass, field
+
+from pneumoscope.config import Role
+from pneumoscope.server.rights import Right, rights_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visitor:
+    """A person with a session, a program with a token, this machine, or nobody; ``actor`` is what the audit trail says."""
+
+    actor: str
+    address: str
+    roles: frozenset[Role] = frozenset()
+    #: Of a person: what others call them, their account, their session, what their forms must hold.
+    name: str = ""
+    account_id: str = ""
+    session_id: str = ""
+    csrf: str = field(default="", repr=False)
+    must_change: bool = False
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """What the visitor may do."""
+        return rights_of(self.roles) | (frozenset({Right.ACCOUNT}) if self.account_id else frozenset())

@@ -18,6 +18,7 @@ _TYPES = {
     "retrieve": ("110103", "DICOM Instances Accessed", "R"),
     "upload": ("110104", "DICOM Instances Transferred", "C"),
     "resend": ("110104", "DICOM Instances Transferred", "E"),
+    "review": ("110100", "Application Activity", "C"),
     "read again": ("110100", "Application Activity", "E"),
 }
 _OUTCOMES = {"success": "0", "refused": "4", "failed": "8"}

@@ -104,13 +104,13 @@ def _wrong(message: str) -> Problem:
 
 def panel(request: Request) -> dict[str, Any]:
     """What the form on the study's page needs beside the study."""
-    told = {name: int(n) for name in ("answered", "superseded") if (n := request.query_params.get(name, "")).isdigit()}
+    given = {name: request.query_params.get(name, "") for name in ("answered", "superseded")}
     return {
         "may": Right.JUDGE in visitor_of(request).rights,
         "me": visitor_of(request).actor,
         "objections": list(Objection),
         "categories": list(Category),
         "zones": list(ZONES),
-        "told": told if all(number < 10**6 for number in told.values()) else {},
+        "told": {name: int(n) if n.isdecimal() and len(n) < 7 else 0 for name, n in given.items()},
         "most": MOST_CHARACTERS,
     }

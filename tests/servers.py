@@ -182,8 +182,9 @@ def _command(process: psutil.Process) -> list[str]:
 class Node:
     """A whole node: ``pneumoscope serve`` with its processes, of which each can be killed."""
 
-    def __init__(self, folder: Path, settings: str = "", *, database_url: str = "", workers: int = 1) -> None:
+    def __init__(self, folder: Path, settings: str = "", *, database_url: str = "", workers: int = 1, token: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.folder, self.dicom_port, self.http_port = folder, free_port(), free_port()
         self._settings, self._database_url, self._workers = settings, database_url, workers
         self.process: subprocess.Popen[bytes] | None = None
@@ -207,12 +208,12 @@ class Node:
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "pneumoscope.cli", "serve", "--config", str(self.config)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_for(self.ready, seconds=60, what="the node")
+        wait_for(self.ready, seconds=180, what="the node")
 
     def ready(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log[-3000:]
         try:
-            return httpx.get(f"{self.url}/ready").status_code == 200
+            return httpx.get(f"{self.url}/ready", headers=self.headers).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -273,10 +274,10 @@ class Node:
         return self.process.wait(timeout=60)
 
     def studies(self) -> list[dict]:
-        return httpx.get(f"{self.url}/api/studies").json()["studies"]
+        return httpx.get(f"{self.url}/api/studies", headers=self.headers).json()["studies"]
 
     def study(self, uid: str) -> dict:
-        return httpx.get(f"{self.url}/api/studies/{uid}").json()
+        return httpx.get(f"{self.url}/api/studies/{uid}", headers=self.headers).json()
 
     def send(self, folder: Path, *options: str) -> None:
         """By dcmtk's storescu, as a scanner would."""
@@ -288,10 +289,10 @@ class Node:
 
 
 @contextmanager
-def node(folder: Path, settings: str = "", *, database_url: str = "") -> Iterator[Node]:
-    running = Node(folder, settings, database_url=database_url)
-    running.start()
+def node(folder: Path, settings: str = "", *, database_url: str = "", token: str = "") -> Iterator[Node]:
+    running = Node(folder, settings, database_url=database_url, token=token)
     try:
+        running.start()
         yield running
     finally:
         if running.stop() != 0:

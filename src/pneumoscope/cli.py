@@ -29,6 +29,8 @@ people_app = typer.Typer(no_args_is_help=True, help="List, add and reset the acc
 app.add_typer(people_app, name="people")
 models_app = typer.Typer(no_args_is_help=True, help="List, check, install and compare models.")
 app.add_typer(models_app, name="model")
+reviews_app = typer.Typer(no_args_is_help=True, help="What people answered to readings.")
+app.add_typer(reviews_app, name="reviews")
 _interrupts: list[int] = []  # signals that asked us to stop
 
 
@@ -299,6 +301,29 @@ def backfill(
         with case_bar("taking in old studies") as step:
             told = run(load_settings(config), folder=folder, pacs=pacs, since=since, until=until, progress=step)
         print(told)
+
+
+@reviews_app.callback()
+def reviews_options() -> None:
+    """Keep ``export`` a word of its own, though it is the only one."""
+
+
+@reviews_app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="File to write: .csv or .jsonl.")],
+    labels: Annotated[bool, typer.Option("--labels", help="One row a study with a label, as evaluate takes it.")] = False,
+    identified: Annotated[bool, typer.Option("--identified", help="With study UIDs, readers and words as they are.")] = False,
+    config: Config = None,
+) -> None:
+    """Write the answers to this node's readings as data, under pseudonyms unless told otherwise."""
+    if out.suffix not in (".csv", ".jsonl") or (labels and out.suffix != ".csv"):
+        raise typer.BadParameter("the file's name must end in .csv or .jsonl; labels are .csv")
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.node.reviews import export as write
+
+        number = write(load_settings(config), out, identified=identified, labels=labels)
+    print(f"{number} rows in {out}.")
 
 
 @models_app.command("list")

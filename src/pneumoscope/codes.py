@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pneumoscope.records import Category, Region
+from pneumoscope.records import Category, Judgement, Objection, Region
 
 SNOMED, RADLEX, LOINC, DCM, UCUM = "SCT", "RADLEX", "LN", "DCM", "UCUM"
 #: Concepts without a standard code, under our own designator.
@@ -63,6 +63,8 @@ ANATOMICAL_STRUCTURE = Code("123037004", SNOMED, "Anatomical Structure")
 ABNORMAL_STRUCTURE = Code("49755003", SNOMED, "Morphologically Abnormal Structure")
 RIGHT = Code("24028007", SNOMED, "Right")
 LEFT = Code("7771000", SNOMED, "Left")
+PRESENT = Code("52101004", SNOMED, "Present")
+ABSENT = Code("272519000", SNOMED, "Absent")
 
 # What DICOM objects say of themselves (PS3.16).
 ARTIFICIAL_INTELLIGENCE = Code("123110", DCM, "Artificial Intelligence")
@@ -73,10 +75,31 @@ SOURCE_IMAGE = Code("121322", DCM, "Source image for image processing operation"
 
 #: The answer to ``CATEGORY`` (PS3.16 CID 240, with "Indeterminate" from SNOMED CT).
 CATEGORIES = {
-    Category.NO_SIGN: Code("272519000", SNOMED, "Absent"),
+    Category.NO_SIGN: ABSENT,
     Category.INDETERMINATE: Code("82334004", SNOMED, "Indeterminate"),
-    Category.SIGN: Code("52101004", SNOMED, "Present"),
+    Category.SIGN: PRESENT,
     Category.CANNOT_SAY: Code("373068000", SNOMED, "Undetermined"),
+}
+
+# What a person says of a result. IHE AI Result Assessment names the three answers and has no codes in DICOM's tables yet.
+ASSESSMENT = Code("assessment", PRIVATE, "Assessment of an algorithm's result by a person")
+ASSESSED = Code("assessed-result", PRIVATE, "Assessed result")
+OBJECTION = Code("objection", PRIVATE, "Reason for the assessment")
+CORRECTED_CATEGORY = Code("correct-category", PRIVATE, "Corrected category for pneumonia of the COVID-19 pattern")
+LESION_IN_ZONE = Code("lesion-in-zone", PRIVATE, "Lesion in zone, as corrected")
+COMMENT = Code("121106", DCM, "Comment")
+JUDGEMENTS = {
+    Judgement.ACCEPT: Code("accepted", PRIVATE, "Accepted"),
+    Judgement.MODIFY: Code("modified", PRIVATE, "Modified"),
+    Judgement.REJECT: Code("rejected", PRIVATE, "Rejected"),
+}
+OBJECTIONS = {
+    Objection.MISSED_LESION: Code("missed-lesion", PRIVATE, "A lesion was missed"),
+    Objection.FALSE_LESION: Code("false-lesion", PRIVATE, "What was marked is no lesion"),
+    Objection.WRONG_EXTENT: Code("wrong-extent", PRIVATE, "The extent is wrong"),
+    Objection.WRONG_CATEGORY: Code("wrong-category", PRIVATE, "The category is wrong"),
+    Objection.INADEQUATE_IMAGE: Code("inadequate-image", PRIVATE, "The images are not adequate"),
+    Objection.OTHER: Code("other-objection", PRIVATE, "Another reason"),
 }
 
 #: One code for each region; a zone by height on one side has none in the standards.

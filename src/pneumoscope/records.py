@@ -283,6 +283,55 @@ class Reading:
         return next(f for f in self.findings if f.region is region)
 
 
+class Judgement(StrEnum):
+    """What a person answers to a reading."""
+
+    ACCEPT = "accept"
+    MODIFY = "modify"  # right but for what is corrected
+    REJECT = "reject"
+
+
+class Objection(StrEnum):
+    """Why a reading is modified or rejected."""
+
+    MISSED_LESION = "missed lesion"
+    FALSE_LESION = "false lesion"
+    WRONG_EXTENT = "wrong extent"
+    WRONG_CATEGORY = "wrong category"
+    INADEQUATE_IMAGE = "inadequate image"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a person says of a reading; a correction only where it is modified.
+
+    ``added`` and ``removed``: zones with a lesion that the reading has not, and without one that it has.
+    """
+
+    judgement: Judgement
+    objection: Objection | None = None
+    text: str = ""
+    category: Category | None = None  # corrected
+    added: tuple[Region, ...] = ()
+    removed: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """An answer with its author: one of those to a reading, numbered from 1.
+
+    ``supersedes``: id of the same person's answer before this one, or empty.
+    """
+
+    id: str  # a UUID
+    number: int
+    reader: str
+    answer: Answer
+    made_at: datetime  # with time zone
+    supersedes: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
     """One result ready to be written or sent."""

@@ -18,13 +18,13 @@ DICOM_MEDIA_TYPE = "application/dicom"
 
 @dataclass(frozen=True, kw_only=True)
 class Shipment:
-    """What is sent: all results of one reading, as stored.
+    """What is sent: all results of one reading, as stored, or what an answer to it was made into.
 
     ``transaction_uid``: of the storage commitment to be asked, where the caller noted it beforehand: a fast peer answers over
     another association before ``deliver`` returns. Empty: made here. It must differ from attempt to attempt (PS3.4 J.3.2).
     """
 
-    reading_id: str  # a UUID
+    reading_id: str  # a UUID, or that of the answer
     StudyInstanceUID: str
     parcels: tuple[Parcel, ...]
     transaction_uid: str = ""

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pneumoscope.evaluation.intervals import wilson
+
 RESAMPLES = 2000
 CALIBRATION_RESAMPLES = 400
 BINS = 10
@@ -160,14 +162,6 @@ def _bin(sample: Sample) -> dict[str, Any]:
         "low": round(low, 4),
         "high": round(high, 4),
     }
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (J Am Stat Assoc 1927)."""
-    z = 1.959964
-    middle = (successes + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * float(np.sqrt(successes * (n - successes) / n + z * z / 4))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _logistic(score: NDArray[np.float64], label: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:

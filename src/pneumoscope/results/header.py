@@ -26,6 +26,7 @@ class Kind(Enum):
     SEGMENTATION = ("SEG", 1, "AI lungs and lesions")
     FINDINGS = ("SR", 2, "AI chest CT findings")
     PICTURES = ("OT", 3, "AI pictures - NOT FOR PRIMARY DIAGNOSIS")
+    ASSESSMENT = ("SR", 4, "Assessment of AI findings")
 
     def __init__(self, Modality: str, place: int, SeriesDescription: str) -> None:
         self.Modality = Modality

@@ -5,6 +5,7 @@ but the segments' are TID 1501. The document is PRELIMINARY and UNVERIFIED: no p
 """
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from highdicom import sr
@@ -47,7 +48,7 @@ def build_sr(reading: Reading, *, seg: Dataset | None) -> Dataset:
     groups += [_key_slice_group(reading, rank, key) for rank, key in enumerate(reading.key_slices, start=1)]
     content = sr.MeasurementReport(
         observation_context=_observer(reading),
-        procedure_reported=_coded(codes.CHEST_CT),
+        procedure_reported=coded(codes.CHEST_CT),
         imaging_measurements=groups,
     )
     return _document(reading, content, seg)
@@ -65,6 +66,11 @@ def _document(reading: Reading, content: sr.MeasurementReport, seg: Dataset | No
         manufacturer=header.Manufacturer,
         is_complete=True,
     )
+    return under_header(document, header)
+
+
+def under_header(document: Dataset, header: Dataset) -> Dataset:
+    """A document of highdicom's with patient, study, series and equipment as ``header`` has them."""
     ds = Dataset()
     ds.update({element.tag: element for element in document})
     ds.update(header)
@@ -82,17 +88,21 @@ def _private_scheme() -> Dataset:
 
 
 def _evidence(reading: Reading, seg: Dataset | None) -> list[Dataset]:
-    """What was read and the SEG, as far as a reference needs; patient and study come with the header."""
-    images = source_datasets(reading.volume) + ([] if seg is None else [seg])
-    references = []
-    for image in images:
+    """What was read and the SEG."""
+    return references(source_datasets(reading.volume) + ([] if seg is None else [seg]))
+
+
+def references(objects: Sequence[Dataset]) -> list[Dataset]:
+    """Objects as evidence, as far as a reference needs; patient and study come with the header."""
+    found = []
+    for given in objects:
         reference = Dataset()
         for keyword in IDENTITY:
-            reference.add(image[keyword])
-        references.append(reference)
+            reference.add(given[keyword])
+        found.append(reference)
     for keyword in PATIENT_AND_STUDY:
-        setattr(references[0], keyword, None)
-    return references
+        setattr(found[0], keyword, None)
+    return found
 
 
 def _observer(reading: Reading) -> sr.ObservationContext:
@@ -120,12 +130,12 @@ def _study_group(reading: Reading) -> Group:
     group = Group(
         tracking_identifier=_tracking(reading, "Study"),
         # a bare Finding reads as present, whatever the category beside it says
-        finding_type=_coded(codes.COVID_PNEUMONIA) if scores.category is Category.SIGN else None,
-        finding_sites=[_site(Region.LUNGS)],
+        finding_type=coded(codes.COVID_PNEUMONIA) if scores.category is Category.SIGN else None,
+        finding_sites=[site_of(Region.LUNGS)],
         algorithm_id=_algorithm(reading),
         measurements=measurements,
         qualitative_evaluations=[
-            sr.QualitativeEvaluation(name=_coded(codes.CATEGORY), value=_coded(codes.CATEGORIES[scores.category]))
+            sr.QualitativeEvaluation(name=coded(codes.CATEGORY), value=coded(codes.CATEGORIES[scores.category]))
         ],
     )
     texts = [(codes.SUMMARY, headline(reading)), (codes.REASON, scores.reason)]
@@ -133,7 +143,7 @@ def _study_group(reading: Reading) -> Group:
     for name, text in texts:
         if text:
             group[0].ContentSequence.append(
-                sr.TextContentItem(name=_coded(name), value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+                sr.TextContentItem(name=coded(name), value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS)
             )
     return group
 
@@ -146,9 +156,9 @@ def _region_group(reading: Reading, region: Region) -> Group:
         measurements += _numbers((codes.SEVERITY_BAND, severity(finding.share)[0], codes.UNITY))
     return Group(
         tracking_identifier=_tracking(reading, "Both lungs" if region is Region.LUNGS else codes.ANATOMY[region].meaning),
-        finding_category=_coded(codes.ANATOMICAL_STRUCTURE),
-        finding_type=_coded(codes.LUNG),
-        finding_sites=[_site(region)],
+        finding_category=coded(codes.ANATOMICAL_STRUCTURE),
+        finding_type=coded(codes.LUNG),
+        finding_sites=[site_of(region)],
         algorithm_id=_algorithm(reading),
         measurements=measurements,
     )
@@ -170,9 +180,9 @@ def _segment_groups(reading: Reading, seg: Dataset) -> list[sr.VolumetricROIMeas
                     segment_number=item.SegmentNumber,
                     source_series=series,
                 ),
-                finding_category=_coded(segment.category),
-                finding_type=_coded(segment.kind),
-                finding_sites=[_site(_segment_region(segment))],
+                finding_category=coded(segment.category),
+                finding_type=coded(segment.kind),
+                finding_sites=[site_of(_segment_region(segment))],
                 algorithm_id=_algorithm(reading),
                 measurements=_segment_measures(reading, segment),
             )
@@ -197,8 +207,8 @@ def _key_slice_group(reading: Reading, rank: int, key: KeySlice) -> Group:
     instance = reading.volume.instances[key.index]
     return Group(
         tracking_identifier=_tracking(reading, f"Key slice {rank}"),
-        finding_type=_coded(codes.LESION) if key.lesion_area_mm2 > 0 else None,
-        finding_sites=[_site(Region.LUNGS)],
+        finding_type=coded(codes.LESION) if key.lesion_area_mm2 > 0 else None,
+        finding_sites=[site_of(Region.LUNGS)],
         algorithm_id=_algorithm(reading),
         measurements=_numbers(
             (codes.LESION_AREA, round(key.lesion_area_mm2, 1), codes.SQUARE_MILLIMETRE),
@@ -227,10 +237,10 @@ def _measures(finding: Finding) -> list[sr.Measurement]:
     if finding.volume_ml > 0 and math.isfinite(finding.mean_hu):
         others.append(
             sr.Measurement(
-                name=_coded(codes.ATTENUATION),
+                name=coded(codes.ATTENUATION),
                 value=round(finding.mean_hu, 1),
-                unit=_coded(codes.HOUNSFIELD),
-                derivation=_coded(codes.MEAN),
+                unit=coded(codes.HOUNSFIELD),
+                derivation=coded(codes.MEAN),
             )
         )
     return [volume, lesion, *others]
@@ -238,7 +248,7 @@ def _measures(finding: Finding) -> list[sr.Measurement]:
 
 def _numbers(*rows: tuple[Code, float, Code]) -> list[sr.Measurement]:
     """Measurements from rows of (name, value, unit)."""
-    return [sr.Measurement(name=_coded(name), value=value, unit=_coded(unit)) for name, value, unit in rows]
+    return [sr.Measurement(name=coded(name), value=value, unit=coded(unit)) for name, value, unit in rows]
 
 
 def _add_uncertainty(measurement: sr.Measurement, half_width: float, unit: Code) -> None:
@@ -246,9 +256,9 @@ def _add_uncertainty(measurement: sr.Measurement, half_width: float, unit: Code)
     measurement[0].ContentSequence = sr.ContentSequence(
         [
             sr.NumContentItem(
-                name=_coded(name),
+                name=coded(name),
                 value=half_width,
-                unit=_coded(unit),
+                unit=coded(unit),
                 relationship_type=sr.RelationshipTypeValues.HAS_PROPERTIES,
             )
             for name in (codes.UPPER_UNCERTAINTY, codes.LOWER_UNCERTAINTY)
@@ -264,15 +274,17 @@ def _algorithm(reading: Reading) -> sr.AlgorithmIdentification:
     return sr.AlgorithmIdentification(
         name=reading.model.name,
         version=reading.model.version,
-        family=_coded(codes.ARTIFICIAL_INTELLIGENCE),
+        family=coded(codes.ARTIFICIAL_INTELLIGENCE),
         manufacturer=reading.model.manufacturer,
     )
 
 
-def _site(region: Region) -> sr.FindingSite:
+def site_of(region: Region) -> sr.FindingSite:
+    """Where a region is, for a measurement group."""
     anatomy, laterality = codes.SITES[region]
-    return sr.FindingSite(_coded(anatomy), laterality=None if laterality is None else _coded(laterality))
+    return sr.FindingSite(coded(anatomy), laterality=None if laterality is None else coded(laterality))
 
 
-def _coded(code: Code) -> DicomCode:
+def coded(code: Code) -> DicomCode:
+    """A code as highdicom takes it."""
     return DicomCode(code.value, code.scheme, code.meaning)

@@ -10,7 +10,21 @@ from starlette.middleware import Middleware
 
 from pneumoscope import __version__
 from pneumoscope.config import Settings
-from pneumoscope.server import account, api, login, pages, people, problems, rights, statics, trail, upload, watch
+from pneumoscope.server import (
+    account,
+    agreement,
+    api,
+    login,
+    pages,
+    people,
+    problems,
+    review,
+    rights,
+    statics,
+    trail,
+    upload,
+    watch,
+)
 from pneumoscope.server.access import Access
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.desk import Desk
@@ -59,7 +73,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
         ],
     )
     problems.install(app)
-    routed = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, upload, api, pages)
+    routed = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, upload, api, pages, review, agreement)
     for part in (*routed, login, account, people, trail, statics):
         rights.check(part.router.routes)
         app.include_router(part.router)

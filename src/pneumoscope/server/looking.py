@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pneumoscope.store import outbox, readings, studies
+from pneumoscope.store import outbox, readings, reviews, studies
 from pneumoscope.store.schema import StudyState, delivery, study
 from pneumoscope.store.schema import audit as audit_table
 
@@ -28,11 +28,20 @@ def whole(db: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
         | {
             "results": readings.parcels(db, reading["id"]),
             "deliveries": [dict(found) for found in outbox.of_reading(db, reading["id"])],
+            "answers": answers(db, reading["id"]),
         }
         for reading in readings.versions(db, uid)
     ]
     aside = [dict(found) for found in studies.aside_of(db, uid)]
     return {"study": dict(row), "readings": versions, "aside": aside, "audit": _audit_of(db, uid)}
+
+
+def answers(db: sa.Connection, reading_id: str) -> list[dict[str, Any]]:
+    """What people answered to a reading, the last first, each answer with the deliveries of what it was made into."""
+    sent: dict[str, list[dict[str, Any]]] = {}
+    for row in outbox.of_reading(db, reading_id, of_reviews=True):
+        sent.setdefault(row["review_id"], []).append(dict(row))
+    return [dict(row) | {"deliveries": sent.get(row["id"], [])} for row in reviews.of_reading(db, reading_id)]
 
 
 def counts(db: sa.Connection) -> dict[str, int]:
@@ -43,7 +52,8 @@ def counts(db: sa.Connection) -> dict[str, int]:
 
 
 def _last_deliveries(db: sa.Connection, reading_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    query = sa.select(delivery).where(delivery.c.reading_id.in_(reading_ids)).order_by(delivery.c.destination, delivery.c.round)
+    which = (delivery.c.reading_id.in_(reading_ids), delivery.c.review_id == "")
+    query = sa.select(delivery).where(*which).order_by(delivery.c.destination, delivery.c.round)
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in db.execute(query).mappings():
         found.setdefault(row["reading_id"], {})[row["destination"]] = dict(row)  # the last round stays

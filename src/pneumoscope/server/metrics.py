@@ -17,6 +17,7 @@ from pneumoscope.store import now
 from pneumoscope.store.schema import DeliveryState, ReadingState, StudyState, delivery, image, reading, study
 
 REQUESTS = Counter("pneumoscope_http_requests_total", "Requests answered.", ["method", "route", "status"])
+ANSWERS = Counter("pneumoscope_answers_total", "Answers of people to readings.", ["judgement", "objection"])
 SECONDS = Histogram(
     "pneumoscope_http_request_seconds",
     "Seconds until a request was answered whole.",

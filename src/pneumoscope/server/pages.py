@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from pneumoscope.server import acts, looking
+from pneumoscope.server import acts, looking, review
 from pneumoscope.server.desk import AtDesk
 from pneumoscope.server.dicomweb.paths import PREFIX, Study
 from pneumoscope.server.journal import note, note_often, visitor_of
@@ -44,7 +44,7 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
     note(request, "view", study=study)
     with desk.store.database.look() as db:
         found = looking.whole(db, row)
-    return page(request, "study.html", **found, dicomweb=PREFIX)
+    return page(request, "study.html", **found, judging=review.panel(request), dicomweb=PREFIX)
 
 
 @router.post("/studies/{study}/read", dependencies=[needs(Right.OPERATE)])

@@ -20,6 +20,7 @@ class Right(StrEnum):
     LIST = "see the list of studies"
     OPEN = "open a study"
     JUDGE = "agree with a reading, change or reject it"
+    COMPARE = "see how readers agree with readings"
     UPLOAD = "bring studies in"
     OPERATE = "have a study read or sent again"
     MANAGE = "manage people"
@@ -29,10 +30,10 @@ class Right(StrEnum):
 
 
 RIGHTS = {
-    Role.READER: frozenset({Right.LIST, Right.OPEN, Right.JUDGE, Right.UPLOAD, Right.OPERATE}),
+    Role.READER: frozenset({Right.LIST, Right.OPEN, Right.JUDGE, Right.COMPARE, Right.UPLOAD, Right.OPERATE}),
     Role.TECHNICIAN: frozenset({Right.LIST, Right.UPLOAD, Right.OPERATE, Right.MEASURE}),
-    Role.ADMINISTRATOR: frozenset({Right.LIST, Right.OPERATE, Right.MANAGE, Right.MEASURE}),
-    Role.AUDITOR: frozenset({Right.AUDIT}),
+    Role.ADMINISTRATOR: frozenset({Right.LIST, Right.COMPARE, Right.OPERATE, Right.MANAGE, Right.MEASURE}),
+    Role.AUDITOR: frozenset({Right.AUDIT, Right.COMPARE}),
     Role.MONITOR: frozenset({Right.MEASURE}),
 }
 #: What holds nothing of anyone, and where people come in.

@@ -1,4 +1,4 @@
-"""Deliveries: one row for each reading and destination, from waiting to confirmed, visible and resendable."""
+"""Deliveries: one row for each reading or answer and each destination, from waiting to confirmed, visible and resendable."""
 
 import uuid
 from collections.abc import Sequence
@@ -15,29 +15,39 @@ WAITS = tuple(timedelta(seconds=s) for s in (2, 5, 15, 60, 300, 900, 3600))
 GIVE_UP_AFTER = timedelta(days=7)
 
 
-def post(db: sa.Connection, reading_id: str, destinations: Sequence[str]) -> None:
-    """Put a reading's results into the outbox of each destination, once."""
+def post(db: sa.Connection, reading_id: str, destinations: Sequence[str], *, review_id: str = "") -> None:
+    """Put a reading's results, or what an answer to it was made into, into the outbox of each destination, once."""
     for destination in destinations:
-        there = sa.select(delivery.c.id).where(delivery.c.reading_id == reading_id, delivery.c.destination == destination)
+        there = sa.select(delivery.c.id).where(*_same(reading_id, review_id, destination))
         if not db.execute(there).first():
-            _add(db, reading_id, destination, turn=1)
+            _add(db, reading_id, review_id, destination, turn=1)
+
+
+def _same(reading_id: str, review_id: str, destination: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        delivery.c.reading_id == reading_id,
+        delivery.c.review_id == review_id,
+        delivery.c.destination == destination,
+    )
 
 
 def resend(db: sa.Connection, delivery_id: str) -> str:
     """Send once more, because a person asks for it: a new row beside the old one."""
     row = get(db, delivery_id)
-    same = (delivery.c.reading_id == row["reading_id"], delivery.c.destination == row["destination"])
+    what = (row["reading_id"], row["review_id"], row["destination"])
+    same = _same(*what)
     db.execute(delivery.update().where(*same, delivery.c.state.in_(_OPEN)).values(state=DeliveryState.CANCELLED, done_at=now()))
     last = db.execute(sa.select(sa.func.max(delivery.c.round)).where(*same)).scalar_one()
-    return _add(db, row["reading_id"], row["destination"], turn=last + 1)
+    return _add(db, *what, turn=last + 1)
 
 
-def _add(db: sa.Connection, reading_id: str, destination: str, *, turn: int) -> str:
+def _add(db: sa.Connection, reading_id: str, review_id: str, destination: str, *, turn: int) -> str:
     delivery_id = str(uuid.uuid4())
     db.execute(
         delivery.insert().values(
             id=delivery_id,
             reading_id=reading_id,
+            review_id=review_id,
             destination=destination,
             round=turn,
             state=DeliveryState.WAITING,
@@ -53,9 +63,10 @@ def get(db: sa.Connection, delivery_id: str) -> sa.RowMapping:
     return db.execute(sa.select(delivery).where(delivery.c.id == delivery_id)).mappings().one()
 
 
-def of_reading(db: sa.Connection, reading_id: str) -> list[sa.RowMapping]:
-    """Deliveries of a reading."""
-    query = sa.select(delivery).where(delivery.c.reading_id == reading_id).order_by(delivery.c.created_at)
+def of_reading(db: sa.Connection, reading_id: str, *, of_reviews: bool = False) -> list[sa.RowMapping]:
+    """Deliveries of a reading's results, or those of what answers to it were made into."""
+    which = delivery.c.review_id != "" if of_reviews else delivery.c.review_id == ""
+    query = sa.select(delivery).where(delivery.c.reading_id == reading_id, which).order_by(delivery.c.created_at)
     return list(db.execute(query).mappings())
 
 

@@ -119,9 +119,14 @@ def finish(db: sa.Connection, reading_id: str, *, summary: Summary, parcels: Ite
     """The reading is done and its results are stored; False where another process had finished it before."""
     if not _move(db, reading_id, ReadingState.READ, finished_at=now(), code="", message="", **vars(summary)):
         return False
-    for item in parcels:
-        db.execute(parcel.insert().values(reading_id=reading_id, **vars(item)))
+    add_parcels(db, reading_id, parcels)
     return True
+
+
+def add_parcels(db: sa.Connection, reading_id: str, items: Iterable[StoredParcel], *, review_id: str = "") -> None:
+    """List stored results of a reading, or of an answer to it."""
+    for item in items:
+        db.execute(parcel.insert().values(reading_id=reading_id, review_id=review_id, **vars(item)))
 
 
 def close(db: sa.Connection, reading_id: str, *, state: ReadingState, code: str, message: str) -> bool:
@@ -145,10 +150,8 @@ def _move(db: sa.Connection, reading_id: str, state: ReadingState, **values: obj
     return True
 
 
-def parcels(db: sa.Connection, reading_id: str) -> list[StoredParcel]:
-    """Results of a reading, by name."""
-    query = sa.select(parcel).where(parcel.c.reading_id == reading_id).order_by(parcel.c.name)
-    return [
-        StoredParcel(**{key: value for key, value in row.items() if key != "reading_id"})
-        for row in db.execute(query).mappings()
-    ]
+def parcels(db: sa.Connection, reading_id: str, *, review_id: str = "") -> list[StoredParcel]:
+    """Results of a reading, or of an answer to it, by name."""
+    which = (parcel.c.reading_id == reading_id, parcel.c.review_id == review_id)
+    columns = [column for column in parcel.columns if column.name not in ("reading_id", "review_id")]
+    return [StoredParcel(**row) for row in db.execute(sa.select(*columns).where(*which).order_by(parcel.c.name)).mappings()]

@@ -6,13 +6,16 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from pneumoscope.store.schema import (
+    BuildState,
     DeliveryState,
     ReadingState,
+    assessment,
     delivery,
     expectation,
     image,
     parcel,
     reading,
+    review,
     series,
     set_aside,
     study,
@@ -28,25 +31,31 @@ def _kept() -> Sequence[sa.ColumnElement[bool]]:
     again = delivery.alias("again")
     repeated = sa.exists().where(
         again.c.reading_id == delivery.c.reading_id,
+        again.c.review_id == delivery.c.review_id,
         again.c.destination == delivery.c.destination,
         again.c.round > delivery.c.round,
     )
     unsent = sa.exists().where(own, delivery.c.reading_id == reading.c.id, delivery.c.state.in_(_UNDELIVERED), ~repeated)
     arriving = study.c.revision > study.c.taken_revision
-    return busy, unsent, arriving
+    unmade = sa.exists().where(
+        review.c.StudyInstanceUID == study.c.StudyInstanceUID,
+        assessment.c.review_id == review.c.id,
+        assessment.c.state == BuildState.WAITING,
+    )
+    return busy, unsent, arriving, unmade
 
 
 def removable(db: sa.Connection, *, before: datetime, limit: int) -> list[str]:
     """Studies whose last image came ``before``, everything of which is done and delivered, oldest first."""
-    busy, unsent, arriving = _kept()
-    query = sa.select(study.c.StudyInstanceUID).where(study.c.last_image_at < before, ~busy, ~unsent, ~arriving)
+    free = [~reason for reason in _kept()]
+    query = sa.select(study.c.StudyInstanceUID).where(study.c.last_image_at < before, *free)
     return list(db.execute(query.order_by(study.c.last_image_at).limit(limit)).scalars())
 
 
 def remove(db: sa.Connection, StudyInstanceUID: str) -> list[str]:
     """Take a study out of the database and return the keys of its files; none where it may no longer go."""
-    busy, unsent, arriving = _kept()
-    still = sa.select(study.c.StudyInstanceUID).where(study.c.StudyInstanceUID == StudyInstanceUID, ~busy, ~unsent, ~arriving)
+    free = [~reason for reason in _kept()]
+    still = sa.select(study.c.StudyInstanceUID).where(study.c.StudyInstanceUID == StudyInstanceUID, *free)
     if not db.execute(still).first():
         return []
     readings = sa.select(reading.c.id).where(reading.c.StudyInstanceUID == StudyInstanceUID).scalar_subquery()

@@ -44,6 +44,14 @@ class DeliveryState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class BuildState(StrEnum):
+    """Life of the DICOM object that an answer is made into."""
+
+    WAITING = "waiting"  # until ``due_at``
+    MADE = "made"
+    STOPPED = "stopped"  # it could not be made for days, or never will be
+
+
 class CommitmentState(StrEnum):
     """Life of a storage commitment that a sender asked of us."""
 
@@ -239,11 +247,12 @@ reading = Table(
 _unlisted = sa.not_(reading.c.listed)
 Index("ix_reading_unlisted", reading.c.created_at, sqlite_where=_unlisted, postgresql_where=_unlisted)
 
-#: The stored results of a reading, each a file.
+#: The stored results of a reading, each a file; or of an answer to it, where ``review_id`` is not empty.
 parcel = Table(
     "parcel",
     metadata,
     Column("reading_id", String(36), ForeignKey("reading.id"), primary_key=True),
+    Column("review_id", String(36), primary_key=True, server_default=""),
     Column("name", String(80), primary_key=True),
     Column("media_type", String(80), nullable=False),
     Column("key", Text, nullable=False),
@@ -256,6 +265,7 @@ delivery = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     Column("reading_id", String(36), ForeignKey("reading.id"), nullable=False, index=True),
+    Column("review_id", String(36), nullable=False, server_default=""),  # not empty: what an answer was made into
     Column("destination", String(80), nullable=False),
     Column("round", Integer, nullable=False),  # 1, and one more for each time a person asks for it again
     Column("state", String(16), nullable=False, index=True),
@@ -267,7 +277,46 @@ delivery = Table(
     _uid("transaction_uid", nullable=False, server_default="", index=True),
     Column("created_at", Moment, nullable=False),
     Column("done_at", Moment),
-    sa.UniqueConstraint("reading_id", "destination", "round"),
+    sa.UniqueConstraint("reading_id", "review_id", "destination", "round"),
+)
+
+#: What people answer to readings. Only ever added to: triggers refuse the rest. It outlives the study and repeats what is
+#: needed of it, since answers are data for whoever makes the model.
+review = Table(
+    "review",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("reading_id", String(36), nullable=False),
+    Column("number", Integer, nullable=False),  # among the answers to this reading, from 1
+    _uid("StudyInstanceUID", nullable=False, index=True),
+    Column("version", Integer, nullable=False),  # of the reading, as the next five
+    _text("model"),
+    _text("device_uid"),
+    Column("probability", Float),
+    _text("found_category"),
+    _text("site"),  # AE title that sent the study, or the way that it came
+    _text("reader"),
+    Column("judgement", String(16), nullable=False),
+    Column("objection", String(40), nullable=False, server_default=""),
+    _text("text"),
+    _text("category"),  # corrected; empty: as found
+    Column("added", sa.JSON, nullable=False),  # zones
+    Column("removed", sa.JSON, nullable=False),
+    Column("at", Moment, nullable=False, index=True),
+    Column("supersedes", String(36), index=True),  # the reader's answer before this one
+    sa.UniqueConstraint("reading_id", "number"),
+)
+
+#: The DICOM object to be made of each answer; noted in the same transaction as the answer.
+assessment = Table(
+    "assessment",
+    metadata,
+    Column("review_id", String(36), ForeignKey("review.id"), primary_key=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", Moment, nullable=False),
+    _text("code"),
+    _text("message"),
 )
 
 commitment = Table(

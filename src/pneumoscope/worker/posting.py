@@ -76,9 +76,13 @@ class Posting:
         files = self._bench.store.files
         with self._bench.store.database.look() as db:
             study = readings.get(db, reading_id)["StudyInstanceUID"]
-            stored = readings.parcels(db, reading_id)
-        parcels = tuple(Parcel(name=p.name, media_type=p.media_type, content=files.read(p.key)) for p in stored)
-        return Shipment(reading_id=reading_id, StudyInstanceUID=study, parcels=parcels, transaction_uid=row["transaction_uid"])
+            stored = readings.parcels(db, reading_id, review_id=row["review_id"])
+        return Shipment(
+            reading_id=row["review_id"] or reading_id,
+            StudyInstanceUID=study,
+            parcels=tuple(Parcel(name=p.name, media_type=p.media_type, content=files.read(p.key)) for p in stored),
+            transaction_uid=row["transaction_uid"],
+        )
 
     def _settle(self, row: sa.RowMapping, receipt: Receipt) -> None:
         state = {
@@ -92,8 +96,9 @@ class Posting:
             return readings.get(db, row["reading_id"])
 
         reading = self._bench.store.database.insist(work)
-        seconds = (now() - reading["last_image_at"]).total_seconds()
-        LAST_IMAGE_TO_RESULT.labels(destination=row["destination"]).observe(seconds)
+        if not row["review_id"]:  # people answer when they like
+            seconds = (now() - reading["last_image_at"]).total_seconds()
+            LAST_IMAGE_TO_RESULT.labels(destination=row["destination"]).observe(seconds)
         self._note(row, str(state), "")
 
     def _postpone(self, row: sa.RowMapping, code: str, message: str) -> None:

@@ -8,6 +8,7 @@ from pneumoscope.config import Settings
 from pneumoscope.loops import every, stop_event
 from pneumoscope.opening import open_store
 from pneumoscope.store import processes
+from pneumoscope.worker.assessing import Assessing
 from pneumoscope.worker.child import Reader
 from pneumoscope.worker.clerk import Clerk
 from pneumoscope.worker.posting import Posting
@@ -45,6 +46,7 @@ def run(settings: Settings) -> None:
         every(0.25, Clerk(bench).look, stop=stop, name="clerk"),
         every(0.25, Posting(bench).look, stop=stop, name="outbox"),
         every(0.25, Worklist(bench).look, stop=stop, name="worklist"),
+        every(0.5, Assessing(bench).look, stop=stop, name="assessing"),
         every(10.0, Sweep(bench).look, stop=stop, name="sweep"),
         every(60.0, Retention(bench).look, stop=stop, name="retention"),
     ]

@@ -35,7 +35,7 @@ def as_filed(store: Store, reading_id: str, answer: dict[str, Any]) -> FiledResu
         path = store.files.path(key)
         size_bytes, SOPInstanceUID = path.stat().st_size, ""
         if item["media_type"] == DICOM_MEDIA_TYPE:
-            found = _filed(store, reading_id, key)
+            found = as_filed_object(store, reading_id, key)
             SOPInstanceUID = found.SOPInstanceUID
             objects.append(found)
         parcels.append(
@@ -46,7 +46,8 @@ def as_filed(store: Store, reading_id: str, answer: dict[str, Any]) -> FiledResu
     return FiledResults(summary=Summary(**answer["summary"]), parcels=tuple(parcels), objects=tuple(objects))
 
 
-def _filed(store: Store, reading_id: str, key: str) -> Filed:
+def as_filed_object(store: Store, reading_id: str, key: str) -> Filed:
+    """The row of an object of ours that lies at ``key``."""
     path = store.files.path(key)
     header = read_header(path)
     assert header.study is not None and header.instances, "our own results can be read"

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from pneumoscope.evaluation import metrics
+from pneumoscope.evaluation.intervals import wilson
 from pneumoscope.evaluation.metrics import Sample
 
 
@@ -109,7 +110,7 @@ def test_calibration_of_true_probabilities_is_perfect_and_of_overconfident_ones_
 
 
 def test_wilson_against_scipy() -> None:
-    low, high = metrics.wilson(7, 20)
+    low, high = wilson(7, 20)
     other = stats.binomtest(7, 20).proportion_ci(method="wilson")
     assert (low, high) == pytest.approx((other.low, other.high), abs=1e-5)
 

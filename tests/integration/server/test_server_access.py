@@ -13,6 +13,8 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 from server_node import Node, make_store, start, stop
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from pneumoscope.config import Settings
 from pneumoscope.server import make_app
@@ -64,7 +66,7 @@ def test_every_route_refuses_without_a_token(guarded: Node, tmp_path: Path) -> N
     found = routes(tmp_path)
     assert len(found) > 30
     filled = {"study": "1.2", "series": "1.3", "instance": "1.4", "numbers": "1", "number": "1", "address:path": "00091010"}
-    filled |= {"reading_id": "r", "name": "n", "delivery_id": "d"}
+    filled |= {"reading_id": "r", "name": "n", "delivery_id": "d", "workitem": "1.5", "ae_title": "ME"}
     for method, pattern in found:
         path = pattern
         for name, value in filled.items():
@@ -76,6 +78,14 @@ def test_every_route_refuses_without_a_token(guarded: Node, tmp_path: Path) -> N
             let_in = httpx.request(method, guarded.url + path, headers={"Authorization": f"Bearer {TOKEN}"})
             assert let_in.status_code not in (401, 403), pattern
     assert httpx.get(f"{guarded.url}/no/such/page").status_code == 401
+
+
+def test_the_event_channel_needs_a_token(guarded: Node) -> None:
+    url = f"{guarded.root}/subscribers/ME".replace("http", "ws", 1)
+    with pytest.raises(InvalidStatus), connect(url):
+        pass
+    with connect(url, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as channel, pytest.raises(TimeoutError):
+        channel.recv(timeout=0)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from pydicom.valuerep import VR, validate_value
 Json = dict[str, Any]
 #: No work item nests deeper; what does is not looked at further.
 MAX_DEPTH = 8
+#: JSON knows larger numbers, and reads some as infinity; databases and clients do not.
+LARGEST = 1e300
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _WHOLE = {"IS", "US", "UL", "SS", "SL", "UV", "SV"}
 _NUMBERS = {*_WHOLE, "DS", "FL", "FD"}
@@ -97,7 +99,7 @@ def _checked(name: str, vr: str, value: Any, *, depth: int) -> Any:  # noqa: ANN
     if vr == "PN" and isinstance(value, dict):
         right = all(isinstance(part, str) and _is_text(vr, part) for part in value.values())
     elif vr in _NUMBERS and not isinstance(value, str):
-        right = isinstance(value, int | float) and not isinstance(value, bool)
+        right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
     else:  # a decimal or integer string may be given as one
         right = isinstance(value, str) and (vr not in _NUMBERS or vr in ("DS", "IS")) and vr != "PN" and _is_text(vr, value)
     if not right:

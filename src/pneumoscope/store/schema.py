@@ -388,8 +388,13 @@ workitem = Table(
     Column("created_at", Moment, nullable=False),
     Column("modified_at", Moment, nullable=False, index=True),
 )
-#: The same of work items that wait for this node.
-Index("ix_workitem_wanted", workitem.c.created_at, sqlite_where=workitem.c.wanted, postgresql_where=workitem.c.wanted)
+#: The same of work items that wait for this node. Each database finds the index by the condition as it is written in queries.
+Index(
+    "ix_workitem_wanted",
+    workitem.c.created_at,
+    sqlite_where=workitem.c.wanted == sa.true(),
+    postgresql_where=workitem.c.wanted,
+)
 
 #: Who is told of what: one work item, or every one to come (the well-known UIDs), there perhaps only what matches ``keys``.
 subscription = Table(

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from server_node import Node, make_store, start, stop
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from pneumoscope.config import Settings
 from pneumoscope.store import audit, processes
@@ -47,6 +49,14 @@ def test_who_is_nobody_gets_nowhere(guarded: Node) -> None:
     answer = httpx.get(f"{guarded.url}/studies/1.2?a=%26", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2Fstudies%2F1.2%3Fa%3D%2526")
     assert httpx.get(f"{guarded.url}/health").status_code == 200
+
+
+def test_the_event_channel_needs_a_token(guarded: Node) -> None:
+    url = f"{guarded.root}/subscribers/ME".replace("http", "ws", 1)
+    with pytest.raises(InvalidStatus), connect(url):
+        pass
+    with connect(url, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as channel, pytest.raises(TimeoutError):
+        channel.recv(timeout=0)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,8 @@ def test_events_tell_what_differs() -> None:
         b'{"00100020": {"vr": "LO", "Value": [1]}}',
         b'{"PatientID": {"vr": "LO"}}',
         b'{"00741004": {"vr": "DS", "Value": [true]}}',
+        b'{"00741004": {"vr": "DS", "Value": [1e999]}}',
+        b'{"00741004": {"vr": "DS", "Value": [1' + b"0" * 400 + b"]}}",
         b'{"00404021": {"vr": "SQ", "Value": ["x"]}}',
         b'{"7FE00010": {"vr": "OW", "Value": ["AA=="]}}',
         b'{"00404021": {"vr": "SQ", "Value": [' * 12 + b"{}" + b"]}}" * 12,

@@ -27,7 +27,7 @@ def upgrade() -> None:
     for column in ("state", "StudyInstanceUID", "reading_id", "modified_at"):
         op.create_index(op.f(f"ix_workitem_{column}"), "workitem", [column])
     wanted = sa.column("wanted", sa.Boolean())
-    op.create_index("ix_workitem_wanted", "workitem", ["created_at"], sqlite_where=wanted, postgresql_where=wanted)
+    op.create_index("ix_workitem_wanted", "workitem", ["created_at"], sqlite_where=wanted == sa.true(), postgresql_where=wanted)
     op.create_table(
         "subscription",
         sa.Column("ae_title", sa.String(length=16), nullable=False),

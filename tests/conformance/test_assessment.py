@@ -1,20 +1,27 @@
 """A person's answer as others read it, and beside the findings that it is of."""
 
+import json
+import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import highdicom as hd
 import pytest
+from fhir.resources.R4B import get_fhir_model_class
+from fhirclient.models import bundle as smart
 from peers import iod_complaints, reference_uids, run, validator_complaints, write
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 
 from pneumoscope import codes
+from pneumoscope.delivery.transaction import to_transaction
 from pneumoscope.records import Answer, Assessment, Category, Judgement, Objection, Region
 from pneumoscope.results.assessment import assessment_uid, build_assessment, plain_name
+from pneumoscope.results.assessment_fhir import build_assessment_bundle
 from pneumoscope.results.encode import encode
+from pneumoscope.results.fhir import build_bundle
 from pneumoscope.results.seg import build_seg
 from pneumoscope.results.sr import build_sr
 from support import tiny_reading
@@ -107,6 +114,27 @@ def test_the_same_answer_gives_the_same_bytes() -> None:
     one, two = (built(ANSWERS["modified"]) for _ in range(2))
     assert encode(one) == encode(two)
     assert one.SOPInstanceUID == assessment_uid(findings(), assessed(ANSWERS["modified"]).id)
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_others_models_of_r4_accept_it_and_every_reference_leads_to_an_entry(answer: Answer) -> None:
+    parcel = build_assessment_bundle(assessed(answer), build_bundle(tiny_reading()))
+    bundle = json.loads(parcel.content)
+    get_fhir_model_class("Bundle").model_validate(bundle)
+    assert smart.Bundle(bundle, strict=True).as_json() == bundle
+    urls = {entry["fullUrl"] for entry in bundle["entry"]}
+    assert set(re.findall(r'"reference": "([^"]+)"', parcel.content.decode())) <= urls
+    observation = bundle["entry"][-1]["resource"]
+    assert observation["valueCodeableConcept"]["text"] == codes.JUDGEMENTS[answer.judgement].meaning
+    assert len(observation.get("component", [])) == {"accept": 0, "modify": 5, "reject": 1}[answer.judgement]
+
+
+def test_a_server_that_has_the_reading_gets_only_the_observation() -> None:
+    reading = build_bundle(tiny_reading())
+    before = {entry["request"]["ifNoneExist"] for entry in to_transaction(reading)["entry"]}
+    after = to_transaction(build_assessment_bundle(assessed(ANSWERS["accepted"]), reading))["entry"]
+    new = [entry["resource"]["resourceType"] for entry in after if entry["request"]["ifNoneExist"] not in before]
+    assert new == ["Observation"]
 
 
 def test_a_readers_name_cannot_break_a_plain_name() -> None:

@@ -133,7 +133,7 @@ def _key(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as fault:
         raise OperatorNeeded(
-            "The key of the pseudonyms in the node's folder cannot be made or read.", code="no-permission"
+            "The key of the pseudonyms in the node's folder cannot be made or read.", code="store-unwritable"
         ) from fault
 
 

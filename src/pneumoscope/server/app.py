@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 
 from pneumoscope import __version__
 from pneumoscope.config import Settings
-from pneumoscope.server import api, pages, problems, rights, statics, upload, watch
+from pneumoscope.server import api, pages, problems, rights, statics, upload, viewer, watch
 from pneumoscope.server.access import Access
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow
@@ -47,7 +47,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
         ],
     )
     problems.install(app)
-    for part in (qido, retrieve, pixels, rendered, stow, watch, upload, api, pages, statics):
+    for part in (qido, retrieve, pixels, rendered, stow, watch, upload, api, pages, statics, viewer):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

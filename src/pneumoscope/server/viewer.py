@@ -66,7 +66,7 @@ def _policy(_changed: int = 0) -> str:
     inline = _INLINE.findall((FOLDER / "index.html").read_bytes())
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in inline)
     return (
-        f"default-src 'none'; script-src 'self' 'unsafe-eval' {hashes}; worker-src 'self' blob:; connect-src 'self' blob: data:; "
-        "img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; manifest-src 'self'; "
-        "frame-ancestors 'self'; form-action 'none'; base-uri 'none'"
+        f"default-src 'none'; script-src 'self' 'unsafe-eval' {hashes}; worker-src 'self' blob:; "
+        "connect-src 'self' blob: data:; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
+        "manifest-src 'self'; frame-ancestors 'self'; form-action 'none'; base-uri 'none'"
     )

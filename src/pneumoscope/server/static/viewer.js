@@ -83,6 +83,15 @@ const hanging = {
   ],
 };
 
+/** Lesions are tinted, lungs only outlined, so that what lies in them is seen as it is. */
+const outlineLungs = (segmentationService, segmentationId) => {
+  const segments = segmentationService.getSegmentation(segmentationId)?.segments ?? {};
+  for (const { label, segmentIndex } of Object.values(segments)) {
+    const style = / lung$/.test(label) ? { renderFill: false, outlineWidth: 1 } : { fillAlpha: 0.3, outlineWidth: 2 };
+    segmentationService.setStyle({ type: "Labelmap", segmentationId, segmentIndex }, style);
+  }
+};
+
 const extension = {
   id: "pneumoscope",
   preRegistration: ({ servicesManager }) => {
@@ -90,6 +99,11 @@ const extension = {
     hangingProtocolService.addCustomAttribute("pneumoscopeReadSeries", "The series that was read", isReadSeries);
     hangingProtocolService.addCustomAttribute("pneumoscopeNewestSegmentation", "The last segmentation", isNewestSegmentation);
     hangingProtocolService.addCustomAttribute("pneumoscopeFirstSlice", "The slice to begin with", firstSlice);
+  },
+  onModeEnter: ({ servicesManager }) => {
+    const { segmentationService } = servicesManager.services;
+    const { SEGMENTATION_ADDED } = segmentationService.EVENTS;
+    segmentationService.subscribe(SEGMENTATION_ADDED, ({ segmentationId }) => outlineLungs(segmentationService, segmentationId));
   },
   getHangingProtocolModule: () => [{ name: hanging.id, protocol: hanging }],
 };

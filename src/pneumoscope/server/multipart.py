@@ -37,6 +37,16 @@ class Part:
         return media_type_of(self.headers.get("content-type", ""))[0]
 
     @property
+    def name(self) -> str:
+        """What a form calls it; empty where it does not."""
+        message = EmailMessage()
+        try:
+            message["Content-Disposition"] = self.headers.get("content-disposition", "")
+            return str(message["Content-Disposition"].params.get("name", ""))
+        except (ValueError, IndexError, AttributeError, TypeError):
+            return ""
+
+    @property
     def is_file(self) -> bool:
         """Whether a form calls it a file."""
         return "filename" in self.headers.get("content-disposition", "").lower()

@@ -40,7 +40,7 @@ def _environment() -> Environment:
         "size": lambda size: f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB",
     }
     environment.tests["stuck"] = lambda state: state == DeliveryState.STOPPED
-    environment.globals |= {"urgency": _urgency, "states": list(StudyState)}
+    environment.globals |= {"csrf": str, "urgency": _urgency, "states": list(StudyState)}
     return environment
 
 

@@ -44,7 +44,10 @@ class _Upload:
     left_out: list[LeftOut] = field(default_factory=list)
 
     def take_field(self, name: str, value: str) -> None:
+        """Raises Problem for anything but yes or no: what was meant to be anonymised must never be stored otherwise."""
         if name == "anonymise":
+            if value not in ("yes", "no"):
+                raise Problem(400, "field-wrong", "The field anonymise is yes or no.")
             self.anonymise = value == "yes"
         elif name == "secret":
             self.secret = value
@@ -69,7 +72,8 @@ def form(request: Request, desk: AtDesk) -> Response:
 async def upload(request: Request, desk: AtDesk) -> Response:
     """Take studies in; a browser is shown what became of them."""
     media_type, parameters = media_type_of(request.headers.get("content-type", ""))
-    under_way = _Upload(anonymise=request.query_params.get("anonymise") == "yes")
+    under_way = _Upload()
+    under_way.take_field("anonymise", request.query_params.get("anonymise", "no"))
     if media_type == "multipart/form-data":
         contents = _files(Parts(body(request, desk), parameters.get("boundary", "")), under_way)
     elif media_type in _ZIP_TYPES:
@@ -84,10 +88,14 @@ async def upload(request: Request, desk: AtDesk) -> Response:
 
 
 def _files(parts: Parts, under_way: _Upload) -> Iterator[Iterable[bytes]]:
+    any_yet = False
     for part in parts:
         if part.is_file:
+            any_yet = True
             yield part.content
-        elif part.name:
+        elif any_yet:
+            raise Problem(400, "field-late", "The fields of the form come before its files.")
+        else:
             under_way.take_field(part.name, _value(part))
 
 

@@ -64,7 +64,7 @@ def test_every_route_refuses_without_a_token(guarded: Node, tmp_path: Path) -> N
     found = routes(tmp_path)
     assert len(found) > 30
     filled = {"study": "1.2", "series": "1.3", "instance": "1.4", "numbers": "1", "number": "1", "address:path": "00091010"}
-    filled |= {"reading_id": "r", "name": "n", "delivery_id": "d"}
+    filled |= {"reading_id": "r", "name": "n", "delivery_id": "d", "place:path": "viewer", "name:path": "x.js"}
     for method, pattern in found:
         path = pattern
         for name, value in filled.items():

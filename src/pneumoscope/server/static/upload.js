@@ -63,6 +63,8 @@ function send(batch, fields, { onProgress, signal }) {
 
 class Upload {
   constructor(files) {
+    // the fields as they are now, while none is disabled yet: a disabled one is not sent
+    this.fields = [...new FormData(form)].filter(([, value]) => typeof value === "string");
     this.tooLarge = files.filter((file) => file.size > LIMITS.one);
     this.files = files.filter((file) => file.size <= LIMITS.one);
     this.bytes = this.files.reduce((sum, file) => sum + file.size, 0);
@@ -91,12 +93,10 @@ class Upload {
   }
 
   async run() {
-    // the fields as they are now: what is chosen later is for the next upload
-    const fields = [...new FormData(form)].filter(([, value]) => typeof value === "string");
     say(words.sending);
     this.show(0);
     for (const batch of batches(this.files)) {
-      const { status, answer } = await send(batch, fields, { onProgress: (bytes) => this.show(bytes), signal: this.stop.signal });
+      const { status, answer } = await send(batch, this.fields, { onProgress: (bytes) => this.show(bytes), signal: this.stop.signal });
       if (status !== 200 && status !== 422) throw new Error(fill(words.broken, { reason: answer.message ?? status }));
       this.sent.files += batch.length;
       this.sent.bytes += batch.reduce((sum, file) => sum + file.size, 0);

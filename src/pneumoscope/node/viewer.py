@@ -119,7 +119,7 @@ def _check(archive: Path) -> None:
 def _unpack(archive: Path, to: Path) -> None:
     with tarfile.open(archive, "r:gz") as opened:
         for member in opened:
-            inside = member.name.removeprefix("package/dist/")
+            inside = "LICENSE" if member.name == "package/LICENSE" else member.name.removeprefix("package/dist/")
             if not member.isfile() or inside == member.name or inside.startswith(LEFT_OUT) or inside.endswith(".map"):
                 continue
             opened.extract(member.replace(name=inside, mode=0o644), to, set_attrs=False, filter="data")

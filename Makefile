@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo stop test check bench docs lock train evidence clean
+.PHONY: demo stop viewer test check bench docs lock train evidence clean
 
 PYTHON ?= python3
 BIN = .venv/bin
@@ -9,12 +9,17 @@ RUNTIME = .venv/.runtime
 DEV = .venv/.dev
 
 demo: $(RUNTIME)
+	@$(BIN)/pneumoscope viewer || echo "The demo goes on without the viewer."
 	@test -d build/demo/study || { rm -rf build/demo/partial && $(BIN)/pneumoscope phantom build/demo/partial && mv build/demo/partial build/demo/study; }
 	@$(BIN)/python scripts/demo.py
 
 # Ends the node that `make demo` started.
 stop:
 	@$(BIN)/python scripts/demo.py stop
+
+# Fetches the viewer of images, which `make demo` does too.
+viewer: $(RUNTIME)
+	$(BIN)/pneumoscope viewer $(FILE)
 
 test: $(DEV)
 	@scripts/peers.sh

@@ -283,6 +283,20 @@ def check(config: Config = None) -> None:
 
 
 @app.command()
+def viewer(
+    archive: Annotated[
+        Path | None, typer.Argument(help="The viewer's archive, where it was fetched before.", exists=True, dir_okay=False)
+    ] = None,
+) -> None:
+    """Put the viewer of images beside the node: fetched once from the npm registry, and checked."""
+    with _told(as_json=False):
+        from pneumoscope.node.viewer import install, pinned
+
+        fresh = install(archive)
+        print(f"The viewer is in place: OHIF {pinned().version}{'' if fresh else ', as before'}.")
+
+
+@app.command()
 def backfill(
     folder: Annotated[Path | None, typer.Argument(help="Folder of old studies, which is left as it is.")] = None,
     pacs: Annotated[str | None, typer.Option("--pacs", help="Or a PACS that the settings name.")] = None,

@@ -3,7 +3,10 @@
 import shutil
 import stat
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from pneumoscope.errors import OperatorNeeded, UnsafeArchive
 
@@ -22,11 +25,35 @@ def unpack(archive: Path, *, to: Path, keep_names: bool = False) -> int:
     Raises UnsafeArchive for members that point outside, links, encryption and bombs; sizes are counted while unpacking, since
     the declared ones may lie. Nested archives are not opened.
     """
+    with _opened(archive) as (opened, members):
+        return _extract(opened, members, to, archive_bytes=archive.stat().st_size, keep_names=keep_names)
+
+
+def contents(archive: BinaryIO, *, archive_bytes: int, most_bytes: int) -> Iterator[bytes]:
+    """The members of a zip, one after the other and each whole in memory, so that nothing of them touches a disk.
+
+    Raises UnsafeArchive as ``unpack`` does, and for a member of more than ``most_bytes``.
+    """
+    with _opened(archive) as (opened, members):
+        for _, blocks in _counted(opened, members, archive_bytes=archive_bytes):
+            content = bytearray()
+            for block in blocks:
+                content += block
+                if len(content) > most_bytes:
+                    raise UnsafeArchive(
+                        f"The archive holds a file of more than {most_bytes // 2**20} MiB; none may be larger here.",
+                        code="archive-too-large",
+                    )
+            yield bytes(content)
+
+
+@contextmanager
+def _opened(archive: Path | BinaryIO) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [info for info in opened.infolist() if not info.is_dir()]
             _refuse_unsafe(members)
-            return _extract(opened, members, to, archive_bytes=archive.stat().st_size, keep_names=keep_names)
+            yield opened, members
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zipfile.zlib.error) as fault:  # type: ignore[attr-defined]
         raise UnsafeArchive(
             "The zip archive is damaged or of a kind that cannot be read; allowed are undamaged zip files.",
@@ -50,20 +77,36 @@ def _refuse_unsafe(members: list[zipfile.ZipInfo]) -> None:
 
 
 def _extract(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], to: Path, *, archive_bytes: int, keep_names: bool) -> int:
-    limit = min(MAX_TOTAL_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * archive_bytes))
     written = 0
-    for number, info in enumerate(members):
+    for number, (info, blocks) in enumerate(_counted(opened, members, archive_bytes=archive_bytes)):
         name = PurePosixPath(info.filename).name if keep_names else f"{number:06d}"
-        with opened.open(info) as source, (to / name).open("wb") as target:
-            while block := source.read(_BLOCK_BYTES):
+        with (to / name).open("wb") as target:
+            for block in blocks:
                 written += len(block)
-                if written > limit:
+                if written % (64 * _BLOCK_BYTES) < _BLOCK_BYTES and shutil.disk_usage(to).free < 2 * _BLOCK_BYTES:
+                    raise OperatorNeeded("The disk for temporary files is full.", code="disk-full")
+                target.write(block)
+    return len(members)
+
+
+def _counted(
+    opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], *, archive_bytes: int
+) -> Iterator[tuple[zipfile.ZipInfo, Iterator[bytes]]]:
+    limit = min(MAX_TOTAL_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * archive_bytes))
+    seen = 0
+
+    def blocks(info: zipfile.ZipInfo) -> Iterator[bytes]:
+        nonlocal seen
+        with opened.open(info) as source:
+            while block := source.read(_BLOCK_BYTES):
+                seen += len(block)
+                if seen > limit:
                     raise UnsafeArchive(
                         f"The archive unpacks to more than {limit // 2**20} MiB, from {archive_bytes / 2**20:.1f} MiB packed; "
                         f"at most {MAX_RATIO} times its size and {MAX_TOTAL_BYTES // 2**30} GiB are allowed.",
                         code="archive-bomb",
                     )
-                if written % (64 * _BLOCK_BYTES) < _BLOCK_BYTES and shutil.disk_usage(to).free < 2 * _BLOCK_BYTES:
-                    raise OperatorNeeded("The disk for temporary files is full.", code="disk-full")
-                target.write(block)
-    return len(members)
+                yield block
+
+    for info in members:
+        yield info, blocks(info)

@@ -12,7 +12,7 @@ from pneumoscope.server.desk import AtDesk
 from pneumoscope.server.dicomweb.paths import Study
 from pneumoscope.server.journal import note, note_often
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import audit
+from pneumoscope.store import audit, readings
 
 router = APIRouter(prefix="/api")
 _INTERNAL = {"key", "process_id", "workflow_id", "taken_revision", "listed"}
@@ -34,6 +34,17 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
     note(request, "view", study=study)
     with desk.store.database.look() as db:
         return _json(looking.whole(db, row))
+
+
+@router.get("/studies/{study}/state", dependencies=[needs(Right.LIST)])
+def state(request: Request, desk: AtDesk, study: Study) -> Response:
+    """What the list says of one study: how far its reading is, and what came of it."""
+    row = acts.study_row(request, study)
+    note_often(request, "query", study=study, detail="The state of a study.")
+    with desk.store.database.look() as db:
+        latest = next(iter(readings.versions(db, study)), None)
+    headline = latest["headline"] if latest else ""
+    return _json({"state": row["state"], "code": row["code"], "message": row["message"], "headline": headline or ""})
 
 
 @router.post("/studies/{study}/read", dependencies=[needs(Right.OPERATE)])

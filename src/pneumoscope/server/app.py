@@ -1,5 +1,6 @@
 """The application: layers around, routes within."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -23,9 +24,11 @@ from pneumoscope.server import (
     statics,
     trail,
     upload,
+    viewer,
     watch,
 )
 from pneumoscope.server.access import Access
+from pneumoscope.server.child.describe import get_ready
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow, subscribers, workitems
@@ -52,6 +55,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
         await anyio.to_thread.run_sync(desk.pulse.start)
         await anyio.to_thread.run_sync(store.database.insist, subscriptions.tell_of_restart)
         app.state.desk = desk
+        threading.Thread(target=desk.children.warm_up, args=(get_ready,), name="warming up", daemon=True).start()
         try:
             yield
         finally:
@@ -74,7 +78,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
     )
     problems.install(app)
     routed = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, upload, api, pages, review, agreement)
-    for part in (*routed, login, account, people, trail, statics):
+    for part in (*routed, login, account, people, trail, statics, viewer):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

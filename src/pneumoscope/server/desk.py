@@ -1,5 +1,6 @@
 """What every request needs at hand: settings, store, children, the beat, cached headers."""
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -33,6 +34,8 @@ class Desk:
     headers: Headers = field(default_factory=Headers)
     #: Bodies that are taken at once; others wait, and hold up nothing but themselves.
     takers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(8))
+    #: What is to be anonymised is in memory whole.
+    anonymising: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
     #: When what happens often was last noted, by visitor, action and study.
     noted: dict[tuple[Visitor, str, str], float] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Headers of objects as DICOM JSON, kept in memory so that each is parsed once."""
+"""Headers of objects as DICOM JSON, and where their frames lie; kept in memory so that each object is parsed once."""
 
 import threading
 from collections import OrderedDict
@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import sqlalchemy as sa
 
 from pneumoscope.errors import PneumoscopeError
-from pneumoscope.server.child.describe import describe, described_by
+from pneumoscope.server.child.describe import Described, describe, described_by
 from pneumoscope.server.children import Children
 from pneumoscope.store import FileStore
 
 CAPACITY_BYTES = 64 * 2**20
+_SPAN_BYTES = 130  # a tuple of two numbers
 #: Files a child opens in one call: enough to make the way there cheap, few enough that both children have work.
 BATCH = 25
 
@@ -21,17 +22,17 @@ class Headers:
     """Least recently used go first; an object is known by its UID and its content, so that none is ever out of date."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Described] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def of(self, rows: Sequence[sa.RowMapping], *, files: FileStore, children: Children) -> list[bytes]:
-        """DICOM JSON of each row of ``image``, with ``child.describe.ROOT`` where the DICOMweb root belongs."""
+    def of(self, rows: Sequence[sa.RowMapping], *, files: FileStore, children: Children) -> list[Described]:
+        """What is in each row of ``image``; its JSON has ``child.describe.ROOT`` where the DICOMweb root belongs."""
         found = {_identity(row): kept for row in rows if (kept := self._get(_identity(row))) is not None}
         missing = [row for row in rows if _identity(row) not in found]
         batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
 
-        def parse(batch: list[sa.RowMapping]) -> list[bytes | None]:
+        def parse(batch: list[sa.RowMapping]) -> list[Described | None]:
             paths = files.paths([row["key"] for row in batch])
             wanted = [(str(path), object_path(row)) for path, row in zip(paths, batch, strict=True)]
             try:
@@ -42,24 +43,24 @@ class Headers:
         with ThreadPoolExecutor(max_workers=2) as pool:
             for batch, answers in zip(batches, pool.map(parse, batches), strict=True):
                 for row, answer in zip(batch, answers, strict=True):
-                    found[_identity(row)] = answer if answer is not None else described_by(dict(row))
+                    found[_identity(row)] = answer or Described(json=described_by(dict(row)), frames=())
                     if answer is not None:
                         self._keep(_identity(row), answer)
         return [found[_identity(row)] for row in rows]
 
-    def _get(self, identity: tuple[str, str]) -> bytes | None:
+    def _get(self, identity: tuple[str, str]) -> Described | None:
         with self._lock:
             kept = self._kept.get(identity)
             if kept is not None:
                 self._kept.move_to_end(identity)
             return kept
 
-    def _keep(self, identity: tuple[str, str], content: bytes) -> None:
+    def _keep(self, identity: tuple[str, str], described: Described) -> None:
         with self._lock:
-            self._bytes += len(content) - len(self._kept.pop(identity, b""))
-            self._kept[identity] = content
+            self._bytes += _size(described) - (_size(self._kept.pop(identity)) if identity in self._kept else 0)
+            self._kept[identity] = described
             while self._bytes > CAPACITY_BYTES:
-                self._bytes -= len(self._kept.popitem(last=False)[1])
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
 
 
 def object_path(row: sa.RowMapping) -> str:
@@ -71,7 +72,11 @@ def _identity(row: sa.RowMapping) -> tuple[str, str]:
     return row["SOPInstanceUID"], row["sha256"]
 
 
-def _alone(children: Children, wanted: tuple[str, str]) -> bytes | None:
+def _size(described: Described) -> int:
+    return len(described.json) + _SPAN_BYTES * len(described.frames)
+
+
+def _alone(children: Children, wanted: tuple[str, str]) -> Described | None:
     try:
         return children.call(describe, [wanted])[0]
     except PneumoscopeError:

@@ -1,11 +1,11 @@
 """Multipart bodies (RFC 2046), read and written part by part, never whole in memory."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from pneumoscope.server.problems import Problem
 
@@ -35,6 +35,16 @@ class Part:
     def media_type(self) -> str:
         """Content-Type without parameters."""
         return media_type_of(self.headers.get("content-type", ""))[0]
+
+    @property
+    def name(self) -> str:
+        """What a form calls it; empty where it does not."""
+        message = EmailMessage()
+        try:
+            message["Content-Disposition"] = self.headers.get("content-disposition", "")
+            return str(message["Content-Disposition"].params.get("name", ""))
+        except (ValueError, IndexError, AttributeError, TypeError):
+            return ""
 
     @property
     def is_file(self) -> bool:
@@ -117,12 +127,19 @@ class Outgoing:
     location: str = ""
 
 
+def related_whole(parts: Sequence[Outgoing], *, media_type: str, headers: dict[str, str]) -> Response:
+    """The same of parts that are in memory, in one piece: a viewer's many small answers must not go through threads."""
+    boundary = secrets.token_hex(16)
+    content = b"".join(_head(part, boundary) + b"".join(part.content) for part in parts) + _tail(boundary)
+    return Response(content, media_type=_related_type(media_type, boundary), headers=headers)
+
+
 def related(parts: Iterable[Outgoing], *, media_type: str) -> StreamingResponse:
     """A multipart/related answer, with a length where all parts have one; a part that turns out otherwise breaks it off."""
     boundary = secrets.token_hex(16)
     parts = list(parts)
     heads = [_head(part, boundary) for part in parts]
-    tail = f"\r\n--{boundary}--\r\n".encode()
+    tail = _tail(boundary)
     sizes = [part.size for part in parts if part.size is not None]
     length = sum(map(len, heads)) + sum(sizes) + len(tail)
 
@@ -134,9 +151,17 @@ def related(parts: Iterable[Outgoing], *, media_type: str) -> StreamingResponse:
 
     return StreamingResponse(
         stream(),
-        media_type=f'multipart/related; type="{media_type}"; boundary={boundary}',
+        media_type=_related_type(media_type, boundary),
         headers={"Content-Length": str(length)} if len(sizes) == len(parts) else {},
     )
+
+
+def _related_type(media_type: str, boundary: str) -> str:
+    return f'multipart/related; type="{media_type}"; boundary={boundary}'
+
+
+def _tail(boundary: str) -> bytes:
+    return f"\r\n--{boundary}--\r\n".encode()
 
 
 def _head(part: Outgoing, boundary: str) -> bytes:

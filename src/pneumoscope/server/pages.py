@@ -31,12 +31,6 @@ def index(request: Request, desk: AtDesk, state: str = "") -> Response:
     return page(request, "list.html", studies=found, counts=counts, state=state, uploaded=uploaded, most=looking.NEWEST)
 
 
-@router.get("/upload", dependencies=[needs(Right.UPLOAD)])
-def upload_form(request: Request) -> Response:
-    """Where studies are uploaded."""
-    return page(request, "upload.html")
-
-
 @router.get("/studies/{study}", dependencies=[needs(Right.OPEN)])
 def study(request: Request, desk: AtDesk, study: Study) -> Response:
     """One study."""

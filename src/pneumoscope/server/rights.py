@@ -37,7 +37,18 @@ RIGHTS = {
     Role.MONITOR: frozenset({Right.MEASURE}),
 }
 #: What holds nothing of anyone, and where people come in.
-FREE = frozenset({"/health", "/static/{name}", "/login", "/login/openid", "/login/openid/back", "/login/openid/out"})
+FREE = frozenset(
+    {
+        "/health",
+        "/static/{name}",
+        "/app-config.js",
+        "/{name:path}",
+        "/login",
+        "/login/openid",
+        "/login/openid/back",
+        "/login/openid/out",
+    }
+)
 #: Those of programs with a token in ``http.tokens``, and of this machine where it is trusted.
 ALL_ROLES = frozenset(Role)
 

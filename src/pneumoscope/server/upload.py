@@ -1,9 +1,12 @@
-"""POST /upload: files of a form, or a zip as the body; what cannot be read is said file by file."""
+"""/upload: files of a form, or a zip as the body; what cannot be taken is said by reasons. It works without scripts."""
 
+import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlencode
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
@@ -11,76 +14,144 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from pneumoscope.filing import Outcome
 from pneumoscope.intake.archive import unpack
+from pneumoscope.server import outcomes
+from pneumoscope.server.anonymous import Anonymous, LeftOut
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.intake import TAKEN, Bringing, bringing
 from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.limits import body
-from pneumoscope.server.multipart import Parts, media_type_of
+from pneumoscope.server.multipart import Part, Parts, media_type_of
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
 
 router = APIRouter(dependencies=[needs(Right.UPLOAD)])
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _BLOCK_BYTES = 2**20
+_MOST_FIELD_BYTES = 4096
+#: What a script sends at once: a body that a proxy lets through, and that costs little when the line breaks.
+BATCH_BYTES = 64_000_000
+BATCH_FILES = 200
+
+
+@dataclass(kw_only=True)
+class _Upload:
+    """A request's fields, which come before its files, and what became of the files."""
+
+    anonymise: bool = False
+    secret: str = ""
+    outcomes: list[Outcome] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def take_field(self, name: str, value: str) -> None:
+        """Raises Problem for anything but yes or no: what was meant to be anonymised must never be stored otherwise."""
+        if name == "anonymise":
+            if value not in ("yes", "no"):
+                raise Problem(400, "field-wrong", "The field anonymise is yes or no.")
+            self.anonymise = value == "yes"
+        elif name == "secret":
+            self.secret = value
+
+
+@router.get("/upload")
+def form(request: Request, desk: AtDesk) -> Response:
+    """Where studies are uploaded, and what became of those that a form without script has brought."""
+    limit_bytes = desk.settings.http.max_upload_mb * 2**20
+    return page(
+        request,
+        "upload.html",
+        secret=secrets.token_hex(32),
+        told=outcomes.from_query(request.query_params),
+        batch_bytes=min(BATCH_BYTES, limit_bytes // 2),
+        batch_files=BATCH_FILES,
+        limit_bytes=limit_bytes,
+    )
 
 
 @router.post("/upload")
 async def upload(request: Request, desk: AtDesk) -> Response:
-    """Take studies in; a browser is shown the list of studies afterwards."""
+    """Take studies in; a browser is shown what became of them."""
     media_type, parameters = media_type_of(request.headers.get("content-type", ""))
+    under_way = _Upload()
+    under_way.take_field("anonymise", request.query_params.get("anonymise", "no"))
     if media_type == "multipart/form-data":
-        parts = Parts(body(request, desk), parameters.get("boundary", ""))
-        contents: Iterator[Iterable[bytes]] = (part.content for part in parts if part.is_file)
+        contents = _files(Parts(body(request, desk), parameters.get("boundary", "")), under_way)
     elif media_type in _ZIP_TYPES:
         contents = iter([body(request, desk)])
     else:
         raise Problem(415, "wrong-media-type", "Send a form (multipart/form-data) with files, or a zip (application/zip).")
-    outcomes = await anyio.to_thread.run_sync(_take, request, desk, contents, limiter=desk.takers)
-    counts = Counter(outcome.status for outcome in outcomes)
-    if "text/html" in request.headers.get("accept", "") and outcomes:
-        told = "&".join(f"{status}={number}" for status, number in sorted(counts.items()))
-        return RedirectResponse(f"/?{told}", 303)
-    found = {
-        "studies": sorted({outcome.StudyInstanceUID for outcome in outcomes if outcome.status in TAKEN}),
-        "outcomes": dict(sorted(counts.items())),
-        "codes": dict(sorted(Counter(outcome.code for outcome in outcomes if outcome.code).items())),
-    }
-    return JSONResponse(found, 200 if any(status in TAKEN for status in counts) else 422)
+    await anyio.to_thread.run_sync(_take, request, desk, contents, under_way, limiter=desk.takers)
+    found = outcomes.told(under_way.outcomes, under_way.left_out)
+    if "text/html" in request.headers.get("accept", "") and (under_way.outcomes or under_way.left_out):
+        return RedirectResponse(f"/upload?{urlencode(outcomes.to_query(found))}", 303)
+    return JSONResponse(found, 200 if found["studies"] else 422)
 
 
-def _take(request: Request, desk: Desk, contents: Iterator[Iterable[bytes]]) -> list[Outcome]:
-    with bringing(desk, visitor_of(request), "upload") as under_way:
+def _files(parts: Parts, under_way: _Upload) -> Iterator[Iterable[bytes]]:
+    any_yet = False
+    for part in parts:
+        if part.is_file:
+            any_yet = True
+            yield part.content
+        elif any_yet:
+            raise Problem(400, "field-late", "The fields of the form come before its files.")
+        else:
+            under_way.take_field(part.name, _value(part))
+
+
+def _value(part: Part) -> str:
+    content = b""
+    for chunk in part.content:
+        content += chunk
+        if len(content) > _MOST_FIELD_BYTES:
+            raise Problem(413, "field-too-large", f"A field of the form may have {_MOST_FIELD_BYTES} bytes.")
+    return content.decode("utf-8", "replace")
+
+
+def _take(request: Request, desk: Desk, contents: Iterator[Iterable[bytes]], under_way: _Upload) -> None:
+    with bringing(desk, visitor_of(request), "upload") as arrival:
         for content in contents:
-            _add(under_way, desk, iter(content))
-        outcomes = under_way.file()
-    taken = [outcome for outcome in outcomes if outcome.status in TAKEN]
-    for study in sorted({outcome.StudyInstanceUID for outcome in taken}):
-        number = sum(outcome.StudyInstanceUID == study for outcome in taken)
-        note(request, "upload", study=study, detail=f"{number} objects.")
+            _add(arrival, desk, iter(content), under_way)
+        under_way.outcomes = arrival.file()
+    taken = [outcome for outcome in under_way.outcomes if outcome.status in TAKEN]
+    how = ", anonymised" if under_way.anonymise else ""
+    for study, number in sorted(Counter(outcome.StudyInstanceUID for outcome in taken).items()):
+        note(request, "upload", study=study, detail=f"{number} objects{how}.")
     if not taken:
-        note(request, "upload", outcome="failed", detail=f"None of {len(outcomes)} objects could be taken.")
-    return outcomes
+        number = len(under_way.outcomes) + len(under_way.left_out)
+        note(request, "upload", outcome="failed", detail=f"None of {number} objects could be taken.")
 
 
-def _add(under_way: Bringing, desk: Desk, content: Iterator[bytes]) -> None:
+def _add(arrival: Bringing, desk: Desk, content: Iterator[bytes], under_way: _Upload) -> None:
     """A file as it is, or what a zip holds. Raises UnsafeArchive."""
     start = b""
     while len(start) < 4 and (chunk := next(content, None)) is not None:
         start += chunk
     if not start:  # a form without a chosen file sends an empty one
         return
-    if not start.startswith(b"PK\x03\x04"):
-        under_way.add(_joined(start, content))
-        return
+    if under_way.anonymise:
+        with desk.anonymising:
+            for item in Anonymous(desk, under_way.secret).objects(start, content):
+                if isinstance(item, LeftOut):
+                    under_way.left_out.append(item)
+                else:
+                    arrival.add([item])
+    elif not start.startswith(b"PK\x03\x04"):
+        arrival.add(_joined(start, content))
+    else:
+        _add_zip(arrival, desk, _joined(start, content))
+
+
+def _add_zip(arrival: Bringing, desk: Desk, content: Iterator[bytes]) -> None:
     with tempfile.TemporaryDirectory(prefix=".zip-", dir=desk.settings.node.folder) as name:
         archive, members = Path(name) / "archive.zip", Path(name) / "members"
         with archive.open("wb") as file:
-            file.writelines(_joined(start, content))
+            file.writelines(content)
         members.mkdir()
         unpack(archive, to=members)
         archive.unlink()
         for member in sorted(members.iterdir()):
-            under_way.add(_blocks(member))
+            arrival.add(_blocks(member))
             member.unlink()
 
 

@@ -138,12 +138,22 @@ def test_files_and_zips_are_uploaded(node: Node) -> None:
     files = [("files", ("a.dcm", one)), ("files", ("b.zip", zipped(two, b"no DICOM"))), ("files", ("", b""))]
     answer = httpx.post(f"{node.url}/upload", files=files)
     assert answer.status_code == 200, answer.text
-    assert answer.json() == {"studies": ["2.25.901"], "outcomes": {"filed": 2, "unreadable": 1}, "codes": {"not-dicom": 1}}
+    assert answer.json() == {
+        "studies": ["2.25.901"],
+        "outcomes": {"filed": 2, "unreadable": 1},
+        "codes": {"not-dicom": 1},
+        "reasons": [{"code": "not-dicom", "count": 1, "message": "It is no DICOM object."}],
+    }
     answer = httpx.post(f"{node.url}/upload", content=zipped(one, three), headers={"Content-Type": "application/zip"})
     assert answer.json()["outcomes"] == {"duplicate": 1, "filed": 1}
     page = httpx.post(f"{node.url}/upload", files=files[:1], headers={"Accept": "text/html"})
-    assert (page.status_code, page.headers["location"]) == (303, "/?duplicate=1")
-    assert "1 duplicate." in httpx.get(f"{node.url}/?duplicate=1").text
+    assert (page.status_code, page.headers["location"]) == (303, "/upload?duplicate=1&study=2.25.901")
+    told = httpx.get(f"{node.url}{page.headers['location']}&not-dicom=3&nonsense=4&study=<b>").text
+    assert "1 duplicate." in told
+    assert 'href="/studies/2.25.901"' in told
+    assert "3 × It is no DICOM object." in told
+    assert "nonsense" not in told
+    assert "<b>" not in told
     assert not list(node.settings.spool.glob("*"))
     assert not list(node.settings.node.folder.glob(".zip*"))
 

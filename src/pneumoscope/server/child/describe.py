@@ -1,14 +1,16 @@
-"""The header of a file as DICOM JSON (PS3.18 F): large values by reference, pixel data always."""
+"""The header of a file as DICOM JSON (PS3.18 F): large values by reference, pixel data always; and where its frames lie."""
 
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from pneumoscope.server.child.spans import Span, frame_spans
 
 #: Stands for the DICOMweb root, which depends on how the server is called.
 ROOT = "urn:dicomweb-root"
@@ -18,12 +20,23 @@ _PIXELS = {b"\xe0\x7f\x10\x00", b"\xe0\x7f\x09\x00", b"\xe0\x7f\x08\x00", b"\x7f
 _BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"}
 
 
-def describe(files: list[tuple[str, str]]) -> list[bytes | None]:
-    """DICOM JSON of each (path, path below the DICOMweb root); None for one that cannot be parsed."""
+class Described(NamedTuple):
+    """``frames``: (offset, length) in bytes of each frame as a client may have it as stored; none where they must be made."""
+
+    json: bytes
+    frames: tuple[Span, ...]
+
+
+def describe(files: list[tuple[str, str]]) -> list[Described | None]:
+    """What is in each (path, path below the DICOMweb root); None for one that cannot be parsed."""
     return [_describe(Path(path), place) for path, place in files]
 
 
-def _describe(path: Path, place: str) -> bytes | None:
+def get_ready() -> None:
+    """What opens objects is imported when this returns."""
+
+
+def _describe(path: Path, place: str) -> Described | None:
     try:
         dataset, has_pixels = open_header(path)
         if not place.endswith(f"/{dataset.SOPInstanceUID}"):
@@ -38,7 +51,7 @@ def _describe(path: Path, place: str) -> bytes | None:
         content["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}  # JSON is UTF-8, whatever the file was
         if has_pixels:
             content["7FE00010"] = {"vr": "OW", "BulkDataURI": f"{ROOT}{place}/bulkdata/7FE00010"}
-        return as_json(content)
+        return Described(json=as_json(content), frames=frame_spans(path, dataset) if has_pixels else ())
     except Exception:  # noqa: BLE001  a process boundary: what a damaged header makes pydicom raise has no bounds
         return None
 

@@ -1,19 +1,22 @@
 """WADO-RS: frames and other bulk data (PS3.18 10.4.1.1.5, 10.4.1.1.6)."""
 
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from pneumoscope.server.child.frames import Frames, read_frames
+from pneumoscope.server.child.frames import MAX_ANSWER_BYTES, Frames, read_frames
 from pneumoscope.server.child.values import bulk_value
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.accept import OCTETS, Offer, choose
 from pneumoscope.server.dicomweb.paths import PREFIX, Object, Series, Study, rows_of
-from pneumoscope.server.dicomweb.retrieve import EXPLICIT
+from pneumoscope.server.dicomweb.retrieve import EXPLICIT, UNCHANGING
 from pneumoscope.server.journal import note_single
-from pneumoscope.server.multipart import Outgoing, related
+from pneumoscope.server.multipart import Outgoing, related_whole
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rights import Right, needs
 
@@ -82,16 +85,33 @@ def _frames(request: Request, desk: Desk, uids: tuple[str, str, str], numbers: S
         if single:
             offers.append(Offer(media_type=media_type, syntaxes=syntaxes))
     offer, _ = choose(request, offers)
-    found: Frames = desk.children.call(
-        read_frames, desk.store.files.path(row["key"]), numbers, decode=offer.syntaxes == frozenset({EXPLICIT})
-    )
+    decode = bool(compressed) and offer.syntaxes == frozenset({EXPLICIT})
+    path = desk.store.files.path(row["key"])
+    contents = None if decode else _as_stored(desk, row, path, numbers)
+    if contents is None:
+        found: Frames = desk.children.call(read_frames, path, numbers, decode=decode)
+        contents = found.contents
     note_single(request, study=uids[0])
-    media_type = f"{offer.media_type}; transfer-syntax={found.TransferSyntaxUID}"
-    return _answer(found.contents, offer.media_type, media_type, multipart=offer.multipart)
+    syntax = stored if compressed and not decode else EXPLICIT
+    media_type = f"{offer.media_type}; transfer-syntax={syntax}"
+    return _answer(contents, offer.media_type, media_type, multipart=offer.multipart)
+
+
+def _as_stored(desk: Desk, row: sa.RowMapping, path: Path, numbers: Sequence[int]) -> tuple[bytes, ...] | None:
+    """Frames straight from the file, where its header told in which of its bytes they lie."""
+    (described,) = desk.headers.of([row], files=desk.store.files, children=desk.children)
+    spans = described.frames
+    if not spans or not all(1 <= number <= len(spans) for number in numbers):
+        return None
+    chosen = [spans[number - 1] for number in numbers] or spans
+    if sum(length for _, length in chosen) > MAX_ANSWER_BYTES:
+        return None
+    with path.open("rb") as file:
+        return tuple(os.pread(file.fileno(), length, offset) for offset, length in chosen)
 
 
 def _answer(contents: Sequence[bytes], media_type: str, full: str, *, multipart: bool) -> Response:
     if not multipart:
-        return Response(contents[0], media_type=full)
+        return Response(contents[0], media_type=full, headers=UNCHANGING)
     parts = [Outgoing(media_type=full, size=len(content), content=(content,)) for content in contents]
-    return related(parts, media_type=media_type)
+    return related_whole(parts, media_type=media_type, headers=UNCHANGING)

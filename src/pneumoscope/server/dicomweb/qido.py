@@ -88,7 +88,7 @@ def _include(request: Request, desk: Desk, asked: Asked, path: dict[str, str], f
     wanted = {item["00080018"]["Value"][0]: item for item in found}
     rows = [row for row in rows if row["SOPInstanceUID"] in wanted]
     tags = {f"{number:08X}" for name in asked.included if (number := tag_for_keyword(name)) is not None}
-    for row, content in zip(rows, desk.headers.of(rows, files=desk.store.files, children=desk.children), strict=True):
-        header = json.loads(content.replace(ROOT.encode(), root_of(request).encode()))
+    for row, one in zip(rows, desk.headers.of(rows, files=desk.store.files, children=desk.children), strict=True):
+        header = json.loads(one.json.replace(ROOT.encode(), root_of(request).encode()))
         own = wanted[row["SOPInstanceUID"]]
         own.update({key: value for key, value in header.items() if key not in own and (asked.everything or key in tags)})

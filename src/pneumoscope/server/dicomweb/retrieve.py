@@ -20,6 +20,8 @@ from pneumoscope.server.rights import Right, needs
 
 router = APIRouter(prefix=PREFIX, dependencies=[needs(Right.OPEN)])
 EXPLICIT = "1.2.840.10008.1.2.1"
+#: An object never changes under its UIDs. Kept for as long as someone looks at a study, and only for the one who got it.
+UNCHANGING = {"Cache-Control": "private, max-age=3600, immutable", "Vary": "Accept, Authorization, Cookie"}
 _BLOCK_BYTES = 2**20
 
 
@@ -69,7 +71,7 @@ def _headers(request: Request, desk: Desk, rows: list[sa.RowMapping]) -> Respons
     need_json(request)
     note(request, "retrieve", study=rows[0]["StudyInstanceUID"], detail=f"Headers of {len(rows)} objects.")
     found = desk.headers.of(rows, files=desk.store.files, children=desk.children)
-    content = b"[" + b",".join(found).replace(ROOT.encode(), root_of(request).encode()) + b"]"
+    content = b"[" + b",".join(one.json for one in found).replace(ROOT.encode(), root_of(request).encode()) + b"]"
     return Response(content, media_type=JSON)
 
 
@@ -89,7 +91,8 @@ def _objects(request: Request, desk: Desk, rows: list[sa.RowMapping]) -> Respons
     part = _whole(parts[0])
     if offer.multipart:
         return related([part], media_type=DICOM)
-    return StreamingResponse(iter(part.content), media_type=part.media_type, headers={"Content-Length": str(part.size)})
+    headers = {"Content-Length": str(part.size), **UNCHANGING}
+    return StreamingResponse(iter(part.content), media_type=part.media_type, headers=headers)
 
 
 def _part(desk: Desk, row: sa.RowMapping, path: File, asked: str, root: str) -> Outgoing:

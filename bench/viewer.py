@@ -1,0 +1,86 @@
+"""How long a viewer takes from its address to the first image, to the segmentation, and to all images, on this machine.
+
+    python bench/viewer.py [--slices 300] [--runs 3]
+
+A phantom of 512 x 512 is read by a node on this machine, and opened in Chromium, which draws by software here: with a graphics
+card the browser's own part is shorter. `cold` has an empty cache, `warm` is the same browser again. Other work on the machine
+counts; its load is printed beside the figures.
+"""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import BrowserContext, sync_playwright
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "acceptance"))
+
+from test_viewer import ARGUMENTS, CHROMIUM, QUIET, lesion_pixels
+
+from pneumoscope.node import viewer
+from pneumoscope.output import write_all
+from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
+from servers import node, wait_for
+
+PATIENCE_MS = 600_000
+
+
+def seconds_of(context: BrowserContext, url: str, slices: int) -> dict[str, float]:
+    page = context.new_page()
+    arrived = []
+    page.on("requestfinished", lambda request: arrived.append(time.monotonic()) if "/frames/" in request.url else None)
+    begun = time.monotonic()
+    page.goto(url, wait_until="commit")
+    page.get_by_text(re.compile(rf"\(\d+/{slices}\)")).first.wait_for(timeout=PATIENCE_MS)
+    first = time.monotonic() - begun
+    while lesion_pixels(page).sum() <= 20:
+        page.wait_for_timeout(50)
+    drawn = time.monotonic() - begun
+    seen = -1
+    while seen != len(arrived) or time.monotonic() - arrived[-1] < 2:
+        seen = len(arrived)
+        page.wait_for_timeout(200)
+    page.close()
+    return {"first image": first, "segmentation": drawn, "all images": arrived[-1] - begun, "frames fetched": len(arrived)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=3)
+    given = parser.parse_args()
+    viewer.install()
+    table = Table("run", "load", "first image, s", "segmentation, s", "all images, s", "frames fetched")
+    with tempfile.TemporaryDirectory() as name, node(Path(name) / "site", "\n[arrival]\nquiet_s = 3\n") as running:
+        spec = replace(SAMPLE, slices=given.slices, slice_spacing_mm=300 / given.slices, slice_thickness_mm=1.5)
+        write_all(dicom_parcels(render(spec), order=Order.HEAD_FIRST), Path(name) / "study")
+        running.send(Path(name) / "study")
+        (study,) = wait_for(lambda: [s for s in running.studies() if s["state"] == "read"], seconds=1800, every_s=1)
+        uid = study["StudyInstanceUID"]
+        url = f"{running.url}/viewer/viewer?StudyInstanceUIDs={uid}"
+        begun = time.monotonic()
+        httpx.get(f"{running.url}/dicom-web/studies/{uid}/metadata", timeout=600).raise_for_status()
+        Console().print(f"headers of {given.slices} images, first asked for: {time.monotonic() - begun:.2f} s")
+        with sync_playwright() as playwright:
+            for number in range(given.runs):
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS + QUIET)
+                context = browser.new_context(viewport={"width": 1366, "height": 768})
+                for kind in ("cold", "warm"):
+                    load = os.getloadavg()[0]
+                    found = seconds_of(context, url, given.slices)
+                    table.add_row(f"{number + 1} {kind}", f"{load:.1f}", *(f"{value:.1f}" for value in found.values()))
+                browser.close()
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

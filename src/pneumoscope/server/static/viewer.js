@@ -1,0 +1,159 @@
+// Configuration of the viewer under /viewer/. The viewer itself is OHIF as published, unchanged.
+
+const root = `${window.location.origin}/dicom-web`;
+const SEG_MODALITY = "SEG";
+const LUNG_WINDOW = { windowWidth: 1500, windowCenter: -600 };
+
+const isOurs = (displaySet) => displaySet.instance?.Manufacturer === "Pneumoscope";
+
+/** When a result was made; results of an older reading of the study come after those of the last one. */
+const madeAt = ({ instance }) => `${instance?.ContentDate ?? ""}${instance?.ContentTime ?? ""}`;
+
+const segmentations = (displaySets) =>
+  displaySets.filter((one) => one.Modality === SEG_MODALITY && isOurs(one)).sort((a, b) => (madeAt(a) < madeAt(b) ? 1 : -1));
+
+/** The series that was read last: that which the newest segmentation was drawn on. */
+const isReadSeries = (displaySet, { displaySets }) => {
+  const [newest] = segmentations(displaySets);
+  return newest !== undefined && displaySet.displaySetInstanceUID === newest.referencedDisplaySetInstanceUID;
+};
+
+const isNewestSegmentation = (displaySet, { displaySets }) => displaySet === segmentations(displaySets)[0];
+
+const list = (value) => (Array.isArray(value) ? value : value === undefined ? [] : [value]);
+
+/** The slice to begin with: amidst those on which a lesion was drawn. */
+const firstSlice = (displaySets) => {
+  const [images, segmentation] = displaySets;
+  const asked = new URLSearchParams(window.location.search).get("initialSOPInstanceUID");
+  const index = images?.instances?.findIndex((one) => one.SOPInstanceUID === asked) ?? -1;
+  if (index >= 0) return { index };
+  const lesions = list(segmentation?.instance?.SegmentSequence)
+    .filter((one) => !/ lung$/.test(one.SegmentLabel))
+    .map((one) => one.SegmentNumber);
+  const sources = list(segmentation?.instance?.PerFrameFunctionalGroupsSequence)
+    .filter((frame) => lesions.includes(list(frame.SegmentIdentificationSequence)[0]?.ReferencedSegmentNumber))
+    .map((frame) => list(list(frame.DerivationImageSequence)[0]?.SourceImageSequence)[0]?.ReferencedSOPInstanceUID);
+  const drawn = (images?.instances ?? []).flatMap((one, at) => (sources.includes(one.SOPInstanceUID) ? [at] : []));
+  return drawn.length ? { index: drawn[Math.floor(drawn.length / 2)] } : undefined;
+};
+
+const hanging = {
+  id: "pneumoscope",
+  name: "Chest CT with its segmentation",
+  protocolMatchingRules: [],
+  toolGroupIds: ["default"],
+  displaySetSelectors: {
+    images: {
+      seriesMatchingRules: [
+        { attribute: "numImageFrames", weight: 1, constraint: { greaterThan: { value: 0 } }, required: true },
+        { attribute: "isOverlayDisplaySet", weight: 1, constraint: { doesNotEqual: true }, required: true },
+        { attribute: "Modality", weight: 10, constraint: { equals: "CT" } },
+        { attribute: "numImageFrames", weight: 5, constraint: { greaterThan: { value: 19 } } },
+        { attribute: "pneumoscopeReadSeries", weight: 50, constraint: { equals: true } },
+        { attribute: "isDisplaySetFromUrl", weight: 100, constraint: { equals: true } },
+      ],
+    },
+    segmentation: {
+      seriesMatchingRules: [
+        { attribute: "pneumoscopeNewestSegmentation", weight: 1, constraint: { equals: true }, required: true },
+      ],
+    },
+  },
+  stages: [
+    {
+      name: "One up",
+      viewportStructure: { layoutType: "grid", properties: { rows: 1, columns: 1 } },
+      viewports: [
+        {
+          viewportOptions: {
+            viewportId: "default",
+            viewportType: "stack",
+            toolGroupId: "default",
+            initialImageOptions: { custom: "pneumoscopeFirstSlice", defaultValue: { preset: "middle" } },
+            syncGroups: [{ type: "hydrateseg", id: "sameFORId", source: true, target: true }],
+          },
+          displaySets: [
+            { id: "images", options: { voi: LUNG_WINDOW } },
+            { id: "segmentation" },
+          ],
+        },
+      ],
+    },
+  ],
+};
+
+/** Lesions are tinted, lungs only outlined, so that what lies in them is seen as it is. */
+const outlineLungs = (segmentationService, segmentationId) => {
+  const segments = segmentationService.getSegmentation(segmentationId)?.segments ?? {};
+  for (const { label, segmentIndex } of Object.values(segments)) {
+    const style = / lung$/.test(label) ? { renderFill: false, outlineWidth: 1 } : { fillAlpha: 0.3, outlineWidth: 2 };
+    segmentationService.setStyle({ type: "Labelmap", segmentationId, segmentIndex }, style);
+  }
+};
+
+const extension = {
+  id: "pneumoscope",
+  preRegistration: ({ servicesManager }) => {
+    const { hangingProtocolService } = servicesManager.services;
+    hangingProtocolService.addCustomAttribute("pneumoscopeReadSeries", "The series that was read", isReadSeries);
+    hangingProtocolService.addCustomAttribute("pneumoscopeNewestSegmentation", "The last segmentation", isNewestSegmentation);
+    hangingProtocolService.addCustomAttribute("pneumoscopeFirstSlice", "The slice to begin with", firstSlice);
+  },
+  onModeEnter: ({ servicesManager }) => {
+    const { segmentationService } = servicesManager.services;
+    const { SEGMENTATION_ADDED } = segmentationService.EVENTS;
+    segmentationService.subscribe(SEGMENTATION_ADDED, ({ segmentationId }) => outlineLungs(segmentationService, segmentationId));
+  },
+  getHangingProtocolModule: () => [{ name: hanging.id, protocol: hanging }],
+};
+
+/** In place of the viewer's logo: the way back, and what must be said on every page. */
+const logo = (React) =>
+  React.createElement(
+    "a",
+    { href: "/", style: { color: "#5cc8d6", fontWeight: 650, lineHeight: 1.2, textDecoration: "none" } },
+    "Pneumoscope",
+    React.createElement("div", { style: { color: "#ffc43d", fontSize: 10 } }, "NOT FOR PRIMARY DIAGNOSIS"),
+  );
+
+window.config = {
+  name: "pneumoscope",
+  routerBasename: "/viewer",
+  extensions: [extension],
+  modes: [],
+  modesConfiguration: { "@ohif/mode-longitudinal": { hangingProtocol: { $set: hanging.id } } },
+  customizationService: { global: { "ohif.tours": { $set: [] } } },
+  whiteLabeling: { createLogoComponentFn: logo },
+  showStudyList: false,
+  maxNumberOfWebWorkers: 2,
+  maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 6 },
+  showWarningMessageForCrossOrigin: false,
+  showCPUFallbackMessage: false,
+  strictZSpacingForVolumeViewport: true,
+  disableConfirmationPrompts: true,
+  investigationalUseDialog: { option: "never" }, // the logo's place says it
+  showErrorDetails: "production",
+  defaultDataSourceName: "node",
+  dataSources: [
+    {
+      namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",
+      sourceName: "node",
+      configuration: {
+        friendlyName: "Pneumoscope",
+        name: "node",
+        qidoRoot: root,
+        wadoRoot: root,
+        wadoUriRoot: root,
+        qidoSupportsIncludeField: true,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        imageRendering: "wadors",
+        thumbnailRendering: "wadors",
+        enableStudyLazyLoad: true,
+        omitQuotationForMultipartRequest: true,
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};

@@ -1,0 +1,72 @@
+"""OHIF under /viewer/, as published; only its configuration is ours (static/viewer.js).
+
+The published build asks for its files at the root of the host, so they are served there, by the names that were unpacked and
+no others. Its page and its scripts have a policy of their own: scripts from here, WebAssembly, workers, nothing from elsewhere.
+"""
+
+import base64
+import hashlib
+import mimetypes
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, RedirectResponse, Response
+
+from pneumoscope.server.problems import Problem
+from pneumoscope.server.rendering import page
+from pneumoscope.server.rights import Right, needs
+from pneumoscope.server.statics import FOLDER as STATIC
+
+#: Beside the packages of this installation, and gone with them.
+FOLDER = Path(sys.prefix) / "share" / "pneumoscope" / "ohif"
+_INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+_HASHED = re.compile(r"(?:^|\.)[0-9a-f]{16}\.[a-z0-9]+$")
+_KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
+_ASK = {"Cache-Control": "private, no-cache"}
+router = APIRouter()
+
+
+@router.get("/viewer/", dependencies=[needs(Right.LIST)])
+def studies() -> Response:
+    """The viewer's own list of studies is switched off: ours is the one."""
+    return RedirectResponse("/", 303)
+
+
+@router.get("/viewer/{place:path}", dependencies=[needs(Right.OPEN)])
+def viewer(request: Request) -> Response:
+    """The viewer's page, or how to get it."""
+    index = FOLDER / "index.html"
+    if not index.is_file():
+        return page(request, "viewer.html", status=503)
+    return FileResponse(index, headers={**_ASK, "Content-Security-Policy": _policy(index.stat().st_mtime_ns)})
+
+
+@router.get("/app-config.js")
+def configuration() -> Response:
+    """Ours in the place of the one that the viewer comes with."""
+    return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers=_ASK)
+
+
+@router.get("/{name:path}")
+def file(name: str) -> Response:
+    """One of the viewer's files; what comes last among the routes."""
+    found = (FOLDER / name).resolve()
+    if not name or not found.is_relative_to(FOLDER) or not found.is_file():
+        raise Problem(404, "not-found", "There is nothing here.")
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    headers = _KEEP if _HASHED.search(name) else _ASK
+    return FileResponse(found, media_type=media_type, headers={**headers, "Content-Security-Policy": _policy()})
+
+
+@cache
+def _policy(_changed: int = 0) -> str:
+    inline = _INLINE.findall((FOLDER / "index.html").read_bytes())
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in inline)
+    return (
+        f"default-src 'none'; script-src 'self' 'unsafe-eval' {hashes}; worker-src 'self' blob:; "
+        "connect-src 'self' blob: data:; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
+        "manifest-src 'self'; frame-ancestors 'self'; form-action 'none'; base-uri 'none'"
+    )

@@ -1,0 +1,170 @@
+"""From files on a desk to the segmentation over the images, in a real browser that can reach nothing but the node."""
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from scipy import ndimage
+from test_report_page import CHROMIUM
+
+from pneumoscope.errors import OperatorNeeded
+from pneumoscope.node import viewer
+from pneumoscope.output import write_all
+from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
+from servers import Node, wait_for
+from servers import node as running_node
+
+#: The images are drawn by WebGL, here in software.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+#: A request may have 1 MB, which is a fifth of the phantom.
+SIZE_PX = 256
+SETTINGS = "max_upload_mb = 1\n[arrival]\nquiet_s = 5\n"
+#: A machine that does much else at the same time.
+PATIENCE_MS = 240_000
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with running_node(tmp_path_factory.mktemp("site"), SETTINGS) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom") / "study"
+    spec = replace(SAMPLE, slices=40, slice_spacing_mm=8.0, slice_thickness_mm=8.0, size_px=SIZE_PX, pixel_spacing_mm=1.5)
+    write_all(dicom_parcels(render(spec), order=Order.HEAD_FIRST), folder)
+    (folder / "notes.txt").write_text("no DICOM")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(node: Node) -> Iterator[object]:
+    """A page that notes what it asks for, what is refused and what it complains of; no host but the node is there for it."""
+    if not CHROMIUM.exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have {CHROMIUM}")
+        pytest.skip(f"{CHROMIUM} is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS + QUIET)
+        context = browser.new_context(viewport={"width": 1366, "height": 768}, color_scheme="dark")
+        opened = context.new_page()
+        opened.asked, opened.elsewhere, opened.complaints = [], [], []
+
+        def route(found: object) -> None:
+            url = found.request.url
+            opened.asked.append((found.request.method, url))
+            if url.startswith(f"{node.url}/"):
+                found.continue_()
+            else:
+                opened.elsewhere.append(url)
+                found.abort()
+
+        context.route(re.compile("^(http|ws)"), route)
+        opened.on("console", lambda message: opened.complaints.append(message.text) if message.type == "error" else None)
+        opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        yield opened
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def study(page, phantom: Path, node: Node) -> str:
+    """The phantom, brought as a person would: a folder, anonymised, in several batches."""
+    page.goto(f"{node.url}/upload")
+    page.check("input[name=anonymise]")
+    page.set_input_files("input[webkitdirectory]", phantom)
+    page.click("form.upload button:not(.cancel)")
+    page.get_by_text("All files are here: 40 taken, 1 not.").wait_for(timeout=PATIENCE_MS)
+    page.locator(".studies li[data-state=read]").wait_for(timeout=PATIENCE_MS)
+    return page.locator(".studies a").first.get_attribute("href").rpartition("/")[2]
+
+
+@pytest.fixture(scope="module")
+def installed() -> None:
+    try:
+        viewer.install()
+    except OperatorNeeded as fault:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have the viewer: {fault}")
+        pytest.skip(str(fault))
+
+
+def test_a_folder_is_uploaded_followed_and_anonymised(page, study: str, node: Node) -> None:
+    text = page.locator("section.progress").inner_text()
+    assert "41 of 41 files" in text
+    assert "1 × It is no DICOM object." in text
+    assert "lungs involved" in text
+    (row,) = node.studies()
+    assert row["StudyInstanceUID"] == study
+    assert row["PatientName"].startswith("ANON-")
+    assert page.complaints == []
+
+
+def test_the_segmentation_lies_on_the_lesions(page, study: str, node: Node, installed: None) -> None:
+    page.asked.clear()
+    page.goto(f"{node.url}/studies/{study}")
+    page.get_by_role("link", name="Images").click()
+    page.get_by_text("AI lungs and lesions").first.wait_for(timeout=PATIENCE_MS)
+    assert page.get_by_text("AI chest CT findings").first.is_visible()  # the structured report
+    assert page.get_by_text("NOT FOR PRIMARY DIAGNOSIS").is_visible()
+    wait_for(lambda: lesion_pixels(page).sum() > 20, seconds=PATIENCE_MS / 1000, what="the segmentation", every_s=0.5)
+    coloured = lesion_pixels(page)
+    number = int(re.search(r"I:\s*(\d+) \(", page.locator(".viewport-element").first.locator("..").inner_text())[1])
+    mask = lesions(node, study)[number]
+    inside = ndimage.binary_dilation(mask, iterations=3)[coloured]  # outlines have a width
+    assert inside.mean() > 0.9, f"{inside.mean():.0%} of {inside.size} coloured pixels lie on the lesions of image {number}"
+    covered = ndimage.binary_dilation(coloured, iterations=2)[mask]
+    assert covered.mean() > 0.9, f"{covered.mean():.0%} of the lesions of image {number} are coloured"
+
+
+def test_no_other_host_is_asked_and_nothing_is_complained_of(page) -> None:
+    assert page.elsewhere == []
+    assert {url.split("/")[3].split("?")[0] for _, url in page.asked} >= {"viewer", "dicom-web", "app-config.js"}
+    assert {method for method, url in page.asked if "/dicom-web" in url} == {"GET"}
+    assert [text for text in page.complaints if "favicon" not in text] == []
+
+
+def lesion_pixels(page) -> np.ndarray:
+    """Which pixels of the image of 256 x 256 are amber or red on the canvas, as lesions are; lungs are blue and green."""
+    picture = Image.open(io.BytesIO(page.locator(".viewport-element").first.screenshot())).convert("RGB")
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    fitted = picture.crop((left, top, left + side, top + side)).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
+    red, green, blue = np.moveaxis(np.asarray(fitted, dtype=int), -1, 0)
+    return (red - blue > 35) & (red > green)
+
+
+def lesions(node: Node, study: str) -> dict[int, np.ndarray]:
+    """Masks of lesions by Instance Number of the image that they were drawn on."""
+    place = f"{node.url}/dicom-web/studies/{study}"
+    numbers = {
+        row["00080018"]["Value"][0]: row["00200013"]["Value"][0] for row in httpx.get(f"{place}/instances?Modality=CT").json()
+    }
+    (row,) = httpx.get(f"{place}/instances?Modality=SEG").json()
+    answer = httpx.get(row["00081190"]["Value"][0], headers={"Accept": "application/dicom"})
+    seg = dcmread(io.BytesIO(answer.content))
+    pixels = seg.pixel_array.astype(bool)
+    ours = {item.SegmentNumber for item in seg.SegmentSequence if "lung" not in item.SegmentLabel}
+    found: dict[int, np.ndarray] = {}
+    for frame, group in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber in ours:
+            number = numbers[group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
+            found[number] = found.get(number, np.zeros_like(frame)) | frame
+    return found

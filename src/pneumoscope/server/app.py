@@ -9,10 +9,11 @@ from starlette.middleware import Middleware
 
 from pneumoscope import __version__
 from pneumoscope.config import Settings
-from pneumoscope.server import api, pages, problems, rights, statics, upload, watch
+from pneumoscope.server import api, comfort, listing, pages, problems, rights, statics, studypage, upload, watch
 from pneumoscope.server.access import Access
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow
+from pneumoscope.server.live import Live
 from pneumoscope.server.outer import Outer
 from pneumoscope.server.pulse import Pulse
 from pneumoscope.store import Store
@@ -23,13 +24,15 @@ def build(settings: Settings, store: Store) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        desk = Desk(settings=settings, store=store, pulse=Pulse(store.database))
+        desk = Desk(settings=settings, store=store, pulse=Pulse(store.database), live=Live(store.database))
         await anyio.to_thread.run_sync(desk.pulse.start)
+        desk.live.start()
         app.state.desk = desk
         try:
             yield
         finally:
             desk.children.close()
+            await anyio.to_thread.run_sync(desk.live.stop)
             await anyio.to_thread.run_sync(desk.pulse.stop)
 
     app = FastAPI(
@@ -47,7 +50,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
         ],
     )
     problems.install(app)
-    for part in (qido, retrieve, pixels, rendered, stow, watch, upload, api, pages, statics):
+    for part in (qido, retrieve, pixels, rendered, stow, watch, upload, api, listing, studypage, pages, comfort, statics):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

@@ -10,6 +10,7 @@ from pneumoscope.config import Settings
 from pneumoscope.server.access import Visitor
 from pneumoscope.server.children import Children
 from pneumoscope.server.headers import Headers
+from pneumoscope.server.live import Live
 from pneumoscope.server.pulse import Pulse
 from pneumoscope.store import Store
 
@@ -21,6 +22,7 @@ class Desk:
     settings: Settings
     store: Store
     pulse: Pulse
+    live: Live
     children: Children = field(default_factory=Children)
     headers: Headers = field(default_factory=Headers)
     #: Bodies that are taken at once; others wait, and hold up nothing but themselves.

@@ -1,6 +1,7 @@
 """What pages and programs are told of studies."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ def newest(db: sa.Connection, *, state: str = "") -> list[dict[str, Any]]:
     """Studies with their latest reading and the last delivery to each destination, the last to arrive first."""
     states = (state,) if state in list(StudyState) else ()
     rows = [dict(row) for row in studies.newest(db, limit=NEWEST, states=states)]
-    sent = _last_deliveries(db, [row["reading_id"] for row in rows if row["reading_id"]])
+    sent = last_deliveries(db, [row["reading_id"] for row in rows if row["reading_id"]])
     return [row | {"deliveries": sent.get(row["reading_id"], [])} for row in rows]
 
 
@@ -42,7 +43,8 @@ def counts(db: sa.Connection) -> dict[str, int]:
     return {str(state): found.get(state, 0) for state in StudyState}
 
 
-def _last_deliveries(db: sa.Connection, reading_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+def last_deliveries(db: sa.Connection, reading_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The last delivery to each destination, by reading."""
     query = sa.select(delivery).where(delivery.c.reading_id.in_(reading_ids)).order_by(delivery.c.destination, delivery.c.round)
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in db.execute(query).mappings():
@@ -53,3 +55,13 @@ def _last_deliveries(db: sa.Connection, reading_ids: Sequence[str]) -> dict[str,
 def _audit_of(db: sa.Connection, uid: str) -> list[dict[str, Any]]:
     query = sa.select(audit_table).where(audit_table.c.StudyInstanceUID == uid).order_by(audit_table.c.id.desc()).limit(50)
     return [dict(row) for row in db.execute(query).mappings()]
+
+
+def mark(found: dict[str, Any]) -> str:
+    """Changes when anything of a study changes that its page shows."""
+    states = [
+        (reading["id"], reading["state"], reading["attempts"], *((sent["id"], sent["state"]) for sent in reading["deliveries"]))
+        for reading in found["readings"]
+    ]
+    shown = repr((found["study"]["state"], found["study"]["revision"], states, len(found["aside"])))
+    return sha256(shown.encode()).hexdigest()[:16]

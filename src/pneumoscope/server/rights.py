@@ -40,7 +40,7 @@ RIGHTS = {
     Role.AUDITOR: frozenset({Right.AUDIT}),
 }
 #: What holds nothing of anyone.
-FREE = frozenset({"/health", "/static/{name}"})
+FREE = frozenset({"/health", "/static/{name}", "/comfort"})
 #: Programs with a token, and this machine where no tokens are set.
 ALL_ROLES = frozenset(Role)
 

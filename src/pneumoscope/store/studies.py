@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pneumoscope.store import now
+from pneumoscope.store import now, urgency
 from pneumoscope.store.arrivals import is_open
 from pneumoscope.store.schema import (
     ReadingState,
@@ -107,6 +107,7 @@ def _new_reading(db: sa.Connection, StudyInstanceUID: str) -> str:
             last_image_at=row["last_image_at"],
         )
     )
+    urgency.refresh(db, StudyInstanceUID)
     return reading_id
 
 

@@ -9,6 +9,7 @@ import structlog
 from pneumoscope.delivery import Destination, Outcome, Receipt, Shipment
 from pneumoscope.errors import PneumoscopeError, RetryLater
 from pneumoscope.records import Parcel
+from pneumoscope.results import PAGE_PICTURE
 from pneumoscope.store import now, outbox, readings
 from pneumoscope.store.schema import DeliveryState
 from pneumoscope.worker.destinations import make_destination
@@ -75,7 +76,7 @@ class Posting:
         files = self._bench.store.files
         with self._bench.store.database.look() as db:
             study = readings.get(db, reading_id)["StudyInstanceUID"]
-            stored = readings.parcels(db, reading_id)
+            stored = [p for p in readings.parcels(db, reading_id) if not p.name.startswith(PAGE_PICTURE)]
         parcels = tuple(Parcel(name=p.name, media_type=p.media_type, content=files.read(p.key)) for p in stored)
         return Shipment(reading_id=reading_id, StudyInstanceUID=study, parcels=parcels, transaction_uid=row["transaction_uid"])
 

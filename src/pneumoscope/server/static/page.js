@@ -10,7 +10,8 @@ const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
 /** Year-month-day and time with the offset: "2026-03-01 10:20:05 GMT+9". */
 function local(moment) {
-  const part = Object.fromEntries(clock.formatToParts(moment).map(({ type, value }) => [type, value]));
+  // some languages write a single digit in spite of what was asked for
+  const part = Object.fromEntries(clock.formatToParts(moment).map(({ type, value }) => [type, value.padStart(2, "0")]));
   return `${part.year}-${part.month}-${part.day} ${part.hour}:${part.minute}:${part.second} ${part.timeZoneName}`;
 }
 

@@ -24,16 +24,31 @@ def newest(db: sa.Connection, *, state: str = "") -> list[dict[str, Any]]:
 def whole(db: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
     """One study with everything that belongs to it."""
     uid = row["StudyInstanceUID"]
+    found = _standing(db, row)
+    for reading in found["readings"]:
+        reading["results"] = readings.parcels(db, reading["id"])
+    return found | {"audit": _audit_of(db, uid)}
+
+
+def mark(db: sa.Connection, row: sa.RowMapping) -> str:
+    """Changes when anything of a study changes that its page shows."""
+    found = _standing(db, row)
+    states = [
+        (reading["id"], reading["state"], reading["attempts"], *((sent["id"], sent["state"]) for sent in reading["deliveries"]))
+        for reading in found["readings"]
+    ]
+    shown = repr((row["state"], row["revision"], states, len(found["aside"])))
+    return sha256(shown.encode()).hexdigest()[:16]
+
+
+def _standing(db: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
+    """A study, its readings and their deliveries, and what was set aside."""
+    uid = row["StudyInstanceUID"]
     versions = [
-        dict(reading)
-        | {
-            "results": readings.parcels(db, reading["id"]),
-            "deliveries": [dict(found) for found in outbox.of_reading(db, reading["id"])],
-        }
+        dict(reading) | {"deliveries": [dict(found) for found in outbox.of_reading(db, reading["id"])]}
         for reading in readings.versions(db, uid)
     ]
-    aside = [dict(found) for found in studies.aside_of(db, uid)]
-    return {"study": dict(row), "readings": versions, "aside": aside, "audit": _audit_of(db, uid)}
+    return {"study": dict(row), "readings": versions, "aside": [dict(found) for found in studies.aside_of(db, uid)]}
 
 
 def counts(db: sa.Connection) -> dict[str, int]:
@@ -55,13 +70,3 @@ def last_deliveries(db: sa.Connection, reading_ids: Sequence[str]) -> dict[str, 
 def _audit_of(db: sa.Connection, uid: str) -> list[dict[str, Any]]:
     query = sa.select(audit_table).where(audit_table.c.StudyInstanceUID == uid).order_by(audit_table.c.id.desc()).limit(50)
     return [dict(row) for row in db.execute(query).mappings()]
-
-
-def mark(found: dict[str, Any]) -> str:
-    """Changes when anything of a study changes that its page shows."""
-    states = [
-        (reading["id"], reading["state"], reading["attempts"], *((sent["id"], sent["state"]) for sent in reading["deliveries"]))
-        for reading in found["readings"]
-    ]
-    shown = repr((found["study"]["state"], found["study"]["revision"], states, len(found["aside"])))
-    return sha256(shown.encode()).hexdigest()[:16]

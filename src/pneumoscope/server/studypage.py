@@ -34,6 +34,7 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
     row = acts.study_row(request, study)
     note(request, "view", study=study)
     with desk.store.database.look() as db:
+        stamp = looking.mark(db, row)  # before: a page that is newer than its mark says so at worst
         found = looking.whole(db, row)
         others = worklist.earlier(db, row)
     shown = next((reading for reading in found["readings"] if reading["state"] == ReadingState.READ), None)
@@ -43,7 +44,7 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
         request,
         "study.html",
         **found,
-        mark=looking.mark(found),
+        mark=stamp,
         state=shown_state(row["state"], _latest(deliveries)),
         reading=shown,
         view=lambda: _view(document, shown) if document and shown else None,
@@ -59,7 +60,7 @@ def mark(request: Request, desk: AtDesk, study: Study) -> Response:
     """What a page compares to learn whether it is out of date; it tells nothing of the study."""
     row = acts.study_row(request, study)
     with desk.store.database.look() as db:
-        return JSONResponse({"mark": looking.mark(looking.whole(db, row))})
+        return JSONResponse({"mark": looking.mark(db, row)})
 
 
 def _document(desk: Desk, reading: dict[str, Any]) -> dict[str, Any] | None:

@@ -204,7 +204,7 @@ def test_files_and_zips_are_uploaded(node: Node) -> None:
     assert answer.json()["outcomes"] == {"duplicate": 1, "filed": 1}
     page = httpx.post(f"{node.url}/upload", files=files[:1], headers={"Accept": "text/html"})
     assert (page.status_code, page.headers["location"]) == (303, "/?duplicate=1")
-    assert "1 duplicate." in httpx.get(f"{node.url}/?duplicate=1").text
+    assert '1 <span lang="en">duplicate</span>.' in httpx.get(f"{node.url}/?duplicate=1").text
     assert not list(node.settings.spool.glob("*"))
     assert not list(node.settings.node.folder.glob(".zip*"))
 

@@ -36,12 +36,13 @@ bench: $(DEV)
 	$(BIN)/python bench/loading.py
 	$(BIN)/python bench/reading.py
 	$(BIN)/python bench/receiving.py
+	$(BIN)/python bench/worklist.py
 	$(BIN)/python bench/node.py latency
 	$(BIN)/python bench/node.py queue
 	$(BIN)/python bench/node.py queue --postgres
 
-# Takes anew the picture of the report that the README shows.
-docs: $(DEV) demo
+# Takes anew the pictures in docs/images: the worklist and the page of a study, on a node with phantoms, and the report.
+docs: $(DEV)
 	$(BIN)/python scripts/docs_pictures.py
 
 lock: $(DEV)

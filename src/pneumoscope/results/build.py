@@ -6,6 +6,7 @@ from pneumoscope.parallel import Crashed, fork_map
 from pneumoscope.records import Parcel, Reading
 from pneumoscope.results.document import build_document
 from pneumoscope.results.fhir import build_bundle
+from pneumoscope.results.pagepictures import build_page_pictures
 from pneumoscope.results.pictures import key_slice, summary_sheet
 from pneumoscope.results.report import build_report
 
@@ -14,13 +15,18 @@ MAX_CAPTURES = 4
 CAPTURE_WIDTH_PX = 768
 
 
-def build_parcels(reading: Reading, *, progress: Callable[[int, int], None] | None = None) -> tuple[Parcel, ...]:
-    """All results; a source without DICOM identity gives no DICOM objects."""
+def build_parcels(
+    reading: Reading, *, for_pages: bool = False, progress: Callable[[int, int], None] | None = None
+) -> tuple[Parcel, ...]:
+    """All results; a source without DICOM identity gives no DICOM objects.
+
+    ``for_pages``: also the pictures that a node's pages show.
+    """
     if not reading.volume.instances:
         return tuple(_text(reading))
     _import_slow_ones()
     # two processes, each takes every second job: the structured report takes as long as the rest
-    jobs = (_report_object, _segmentation, _text, _captures)
+    jobs = (_report_object, _segmentation, _text, _captures, *((build_page_pictures,) if for_pages else ()))
     made: dict[int, list[Parcel]] = {}
     for index, parcels in fork_map(lambda job: job(reading), jobs, processes=2):
         if isinstance(parcels, Crashed):
@@ -28,8 +34,8 @@ def build_parcels(reading: Reading, *, progress: Callable[[int, int], None] | No
         made[index] = parcels
         if progress:
             progress(len(made), len(jobs))
-    report, segmentation, text, captures = (made[index] for index in range(len(jobs)))
-    return (*text, *segmentation, *report, *captures)
+    report, segmentation, text, captures, *pictures = (made[index] for index in range(len(jobs)))
+    return (*text, *segmentation, *report, *captures, *(picture for part in pictures for picture in part))
 
 
 def _text(reading: Reading) -> list[Parcel]:

@@ -1,13 +1,15 @@
 """Diagrams of the report, as inline SVG: presentation attributes only, so that the page can forbid all inline styles."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoscope.codes import SEVERITY_BANDS, severity
-from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL, Reading, Region
-from pneumoscope.results.words import percent
+from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL, ZONES, Reading, Region
+from pneumoscope.results.words import REGION_WORDS, percent
 
 #: Fill and letters of each severity band, 0 to 4: brighter is more, as in the coronal view.
 BAND_FILLS = ("#3d4f5b", "#6d2e98", "#b0347c", "#f0805a", "#fbd23c")
@@ -30,28 +32,54 @@ ZONE_TEXT = {
     ("left", "lower"): (245, 188),
 }
 
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneWords:
+    """What the zone diagram says, in some language."""
+
+    title: str
+    zones: Mapping[Region, str]
+    of_four: str  # with {points}
+    percent: Callable[[float], str]
+
+    def short(self, share: float) -> str:
+        """A share, as short as there is room for."""
+        return "&lt; 0.1 %" if 0 < share < 0.001 else self.percent(share)
+
+
+ENGLISH = ZoneWords(
+    title="Share of each zone involved",
+    zones={zone: REGION_WORDS[zone] for zone in ZONES},
+    of_four="{points} of 4",
+    percent=percent,
+)
 GROUND_GLASS_FILL, CONSOLIDATION_FILL, LUNG_FILL = "#ffc43d", "#e24484", "#5cc8d6"
 STRIP_WIDTH = 150
 STRIP_LEFT = 30
 
 
-def zone_diagram_svg(reading: Reading) -> str:
-    """Two lungs in three zones each, filled by severity band, with the share and the points of each."""
+def zone_diagram_svg(shares: Mapping[Region, float], words: ZoneWords = ENGLISH) -> str:
+    """Two lungs in three zones each, filled by severity band, with the share and the points of each.
+
+    ``shares``: of each zone, 0 to 1.
+    """
     label = ", ".join(
-        f"{side} {name} zone {percent(reading.finding(Region(f'{side}_{name}_zone')).share)}"
+        f"{words.zones[Region(f'{side}_{name}_zone')]} {words.percent(shares[Region(f'{side}_{name}_zone')])}"
         for side in LUNG_PATHS
         for name in ("upper", "middle", "lower")
     )
-    parts = [f'<svg viewBox="0 0 300 300" role="img" aria-label="Share of each zone involved: {label}">']
+    parts = [f'<svg viewBox="0 0 300 300" role="img" aria-label="{words.title}: {label}">']
     for side, path in LUNG_PATHS.items():
         parts.append(f'<clipPath id="clip-{side}"><path d="{path}"/></clipPath><g clip-path="url(#clip-{side})">')
-        parts += [_zone(reading, side, name, edges) for name, edges in _zones()]
+        parts += [
+            _zone(shares[Region(f"{side}_{name}_zone")], side, edges_of=(name, edges), words=words) for name, edges in _zones()
+        ]
         parts.append(f'</g><path d="{path}" fill="none" stroke="currentColor" stroke-opacity=".6"/>')
     parts.append('<text x="8" y="24" font-size="15">R</text><text x="292" y="24" font-size="15" text-anchor="end">L</text>')
-    for points, (fill, (_, _, words)) in enumerate(zip(BAND_FILLS, SEVERITY_BANDS, strict=True)):
+    for points, (fill, (_, _, band)) in enumerate(zip(BAND_FILLS, SEVERITY_BANDS, strict=True)):
         x = 4 + 59 * points
         parts.append(f'<rect x="{x}" y="266" width="56" height="10" fill="{fill}"/>')
-        short = words.replace(" and more", "+").replace("under ", "< ").replace(" to ", "–")
+        short = band.replace(" and more", "+").replace("under ", "< ").replace(" to ", "–")
         parts.append(
             f'<text x="{x + 28}" y="290" font-size="11" text-anchor="middle" class="dim">{short.replace("<", "&lt;")}</text>'
         )
@@ -62,16 +90,15 @@ def _zones() -> list[tuple[str, tuple[int, int]]]:
     return list(zip(("upper", "middle", "lower"), pairwise(ZONE_EDGES), strict=True))
 
 
-def _zone(reading: Reading, side: str, name: str, edges: tuple[int, int]) -> str:
-    share = reading.finding(Region(f"{side}_{name}_zone")).share
+def _zone(share: float, side: str, *, edges_of: tuple[str, tuple[int, int]], words: ZoneWords) -> str:
     points, _ = severity(share)
-    top, bottom = edges
+    name, (top, bottom) = edges_of
     (x, y), fill = ZONE_TEXT[side, name], BAND_FILLS[points]
     text = f'text-anchor="middle" fill="{BAND_LETTERS[points]}"'
     return (
         f'<rect x="0" y="{top}" width="300" height="{bottom - top - 2}" fill="{fill}"/>'
-        f'<text x="{x}" y="{y}" font-size="16" font-weight="600" {text}>{percent(share).replace("under", "&lt;")}</text>'
-        f'<text x="{x}" y="{y + 16}" font-size="11" {text}>{points} of 4</text>'
+        f'<text x="{x}" y="{y}" font-size="16" font-weight="600" {text}>{words.short(share)}</text>'
+        f'<text x="{x}" y="{y + 16}" font-size="11" {text}>{words.of_four.format(points=points)}</text>'
     )
 
 

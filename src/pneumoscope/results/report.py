@@ -59,7 +59,7 @@ def build_report(reading: Reading) -> Parcel:
         any_lesion=any(key.lesion_area_mm2 > 0 for key in reading.key_slices),
         looks=[_look(reading, key) for key in reading.key_slices[:LOOKS]],
         coronal=_coronal(reading),
-        zones_svg=Markup(zone_diagram_svg(reading)),  # noqa: S704  numbers and our own words
+        zones_svg=Markup(zone_diagram_svg({zone: reading.finding(zone).share for zone in ZONES})),  # noqa: S704  numbers and our own words
         rows=[_row(reading.finding(region)) for region in TABLE_REGIONS],
         verdicts=[_verdict(verdict) for verdict in reading.verdicts],
         model=reading.model,

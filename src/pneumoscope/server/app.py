@@ -15,6 +15,8 @@ from pneumoscope.server import (
     account,
     agreement,
     api,
+    comfort,
+    listing,
     login,
     pages,
     people,
@@ -22,6 +24,7 @@ from pneumoscope.server import (
     review,
     rights,
     statics,
+    studypage,
     trail,
     upload,
     viewer,
@@ -32,6 +35,7 @@ from pneumoscope.server.child.describe import get_ready
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow, subscribers, workitems
+from pneumoscope.server.live import Live
 from pneumoscope.server.outer import Outer
 from pneumoscope.server.pulse import Pulse
 from pneumoscope.store import Store, subscriptions
@@ -49,10 +53,12 @@ def build(settings: Settings, store: Store) -> FastAPI:
             settings=settings,
             store=store,
             pulse=Pulse(store.database),
+            live=Live(store.database),
             jar=Jar(settings.http.port),
             provider=_provider(settings),
         )
         await anyio.to_thread.run_sync(desk.pulse.start)
+        desk.live.start()
         await anyio.to_thread.run_sync(store.database.insist, subscriptions.tell_of_restart)
         app.state.desk = desk
         threading.Thread(target=desk.children.warm_up, args=(get_ready,), name="warming up", daemon=True).start()
@@ -60,6 +66,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
             yield
         finally:
             desk.children.close()
+            await anyio.to_thread.run_sync(desk.live.stop)
             await anyio.to_thread.run_sync(desk.pulse.stop)
 
     app = FastAPI(
@@ -77,8 +84,9 @@ def build(settings: Settings, store: Store) -> FastAPI:
         ],
     )
     problems.install(app)
-    routed = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, upload, api, pages, review, agreement)
-    for part in (*routed, login, account, people, trail, statics, viewer):
+    programs = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, api)
+    reading_room = (listing, studypage, pages, review, agreement, upload, comfort)
+    for part in (*programs, *reading_room, login, account, people, trail, statics, viewer):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

@@ -12,6 +12,7 @@ from pneumoscope.config import Settings
 from pneumoscope.server.children import Children
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.headers import Headers
+from pneumoscope.server.live import Live
 from pneumoscope.server.pulse import Pulse
 from pneumoscope.server.visitor import Visitor
 from pneumoscope.store import Store
@@ -27,6 +28,7 @@ class Desk:
     settings: Settings
     store: Store
     pulse: Pulse
+    live: Live
     jar: Jar
     #: Where people log in by OpenID Connect, if they may.
     provider: "Provider | None" = None

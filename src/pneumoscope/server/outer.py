@@ -25,6 +25,8 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",  # patients' data
 }
+#: The stream that pages listen to.
+EVENTS = "/events"
 log = structlog.get_logger()
 
 
@@ -67,7 +69,8 @@ def _report(scope: Scope, status: int, seconds: float) -> None:
     """Never the path as it was asked for, which may hold anything: the route's pattern, and UIDs of what was found."""
     route = str(getattr(scope.get("route"), "path", "none"))
     REQUESTS.labels(method=_method(scope), route=route, status=str(status)).inc()
-    SECONDS.labels(route=route).observe(seconds)
+    if route != EVENTS:  # it lasts as long as a page is open
+        SECONDS.labels(route=route).observe(seconds)
     given = scope.get("path_params", {}) if status < 400 else {}
     ids = {name: value for name, value in given.items() if name in ("study", "series", "instance", "reading_id", "delivery_id")}
     quiet = route in ("/health", "/ready", "/metrics") and status < 400

@@ -1,44 +1,24 @@
-"""The operator's pages: the list of studies, one study, results to look at or to keep. They work without scripts."""
+"""What pages do and give besides the worklist and a study: results to look at or keep, reading and sending again."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
-from pneumoscope.server import acts, looking, review
+from pneumoscope.results import PAGE_PICTURE
+from pneumoscope.server import acts
 from pneumoscope.server.desk import AtDesk
-from pneumoscope.server.dicomweb.paths import PREFIX, Study
+from pneumoscope.server.dicomweb.paths import Study
 from pneumoscope.server.journal import note, note_often, visitor_of
 from pneumoscope.server.problems import Problem
-from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
 from pneumoscope.store import readings
 
 router = APIRouter()
+_SHOWN = ("text/html", "image/jpeg", "image/png")
 #: A result is shown as a document of no origin: it can run nothing, send nothing and load nothing.
 RESULT_POLICY = (
     "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'"
 )
-_UPLOADED = ("filed", "duplicate", "own", "changed", "unreadable", "refused")
-
-
-@router.get("/", dependencies=[needs(Right.LIST)])
-def index(request: Request, desk: AtDesk, state: str = "") -> Response:
-    """The list of studies."""
-    with desk.store.database.look() as db:
-        found, counts = looking.newest(db, state=state), looking.counts(db)
-    note_often(request, "query", detail="The list of studies.")
-    uploaded = {name: int(n) for name in _UPLOADED if (n := request.query_params.get(name, "")).isdigit() and len(n) < 7}
-    return page(request, "list.html", studies=found, counts=counts, state=state, uploaded=uploaded, most=looking.NEWEST)
-
-
-@router.get("/studies/{study}", dependencies=[needs(Right.OPEN)])
-def study(request: Request, desk: AtDesk, study: Study) -> Response:
-    """One study."""
-    row = acts.study_row(request, study)
-    note(request, "view", study=study)
-    with desk.store.database.look() as db:
-        found = looking.whole(db, row)
-    return page(request, "study.html", **found, judging=review.panel(request), dicomweb=PREFIX)
 
 
 @router.post("/studies/{study}/read", dependencies=[needs(Right.OPERATE)])
@@ -63,7 +43,10 @@ def result(request: Request, desk: AtDesk, reading_id: str, name: str) -> Respon
         if name not in stored:
             raise Problem(404, "no-such-result", "There is no such result here.")
         study = readings.get(db, reading_id)["StudyInstanceUID"]
-    note(request, "view", study=study, detail=f"Result {name}.")
+    if name.startswith(PAGE_PICTURE):  # a page shows many at once
+        note_often(request, "view", study=study, detail="Pictures of a reading.")
+    else:
+        note(request, "view", study=study, detail=f"Result {name}.")
     found = stored[name]
     path = desk.store.files.path(found.key)
     if not path.is_file():
@@ -72,7 +55,7 @@ def result(request: Request, desk: AtDesk, reading_id: str, name: str) -> Respon
         path,
         media_type=found.media_type,
         filename=name,
-        content_disposition_type="inline" if found.media_type == "text/html" else "attachment",
+        content_disposition_type="inline" if found.media_type in _SHOWN else "attachment",
         headers={"Content-Security-Policy": RESULT_POLICY},
     )
 

@@ -1,9 +1,11 @@
 """The server as a process of the node."""
 
 import signal
+import socket
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
@@ -16,6 +18,17 @@ PARTING_S = 15
 log = structlog.get_logger()
 
 
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Streams never end by themselves: they are ended before requests under way are waited for."""
+        self._app.state.desk.live.say_goodbye()
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings) -> None:
     """Serve until asked to stop. Raises OperatorNeeded where a certificate cannot be used."""
     telemetry.set_up(settings, kind="server")
@@ -23,8 +36,9 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     store = open_store(settings)
+    app = build(settings, store)
     config = uvicorn.Config(
-        build(settings, store),
+        app,
         host=settings.http.host or "127.0.0.1",
         port=settings.http.port,
         ssl_certfile=settings.http.certificate,
@@ -45,6 +59,6 @@ def serve(settings: Settings) -> None:
     except OSError as fault:  # ssl.SSLError is one
         raise OperatorNeeded("The web certificate or its key cannot be used.", code="certificate-unusable") from fault
     log.info("The web server starts", host=settings.http.host, port=settings.http.port, tls=config.is_ssl)
-    uvicorn.Server(config).run()
+    _Server(config, app).run()
     log.info("The web server ends")
     store.database.close()

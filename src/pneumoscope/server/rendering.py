@@ -1,6 +1,7 @@
 """Templates to pages."""
 
 from contextvars import ContextVar
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -9,23 +10,43 @@ from fastapi.responses import Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pneumoscope.results.words import NOT_FOR_DIAGNOSIS, certainty, parse_date, percent, person_names
+from pneumoscope.codes import severity
+from pneumoscope.results.diagrams import BAND_FILLS, LUNG_PATHS
+from pneumoscope.results.words import parse_date, person_names
+from pneumoscope.server.comfort import THEMES, language_of, theme_of
 from pneumoscope.server.journal import visitor_of
+from pneumoscope.server.language import LANGUAGES, current, say, say_many, vocabulary
 from pneumoscope.server.rights import Right
 from pneumoscope.store import now
-from pneumoscope.store.schema import DeliveryState, Priority, StudyState
+from pneumoscope.store.schema import DeliveryState
 
 #: Macros that are imported know nothing of the page that imports them.
 _csrf: ContextVar[str] = ContextVar("csrf", default="")
 
 
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - what a template takes
-    """The page that template ``name`` makes of ``values`` for the visitor."""
-    visitor = visitor_of(request)
-    template = _environment().get_template(name)
+    """The page that template ``name`` makes of ``values`` for the visitor, in the visitor's language."""
+    visitor, language = visitor_of(request), language_of(request)
     _csrf.set(visitor.csrf)
-    content = template.render(not_for_diagnosis=NOT_FOR_DIAGNOSIS, now=now(), visitor=visitor, **values)
-    return Response(content, status, media_type="text/html")
+    token = current.set(language)
+    try:
+        content = (
+            _environment()
+            .get_template(name)
+            .render(
+                now=now(),
+                visitor=visitor,
+                may=lambda right: Right[right] in visitor.rights,
+                language=language,
+                theme=theme_of(request),
+                here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+                **values,
+            )
+        )
+    finally:
+        current.reset(token)
+    headers = {"Content-Language": language.code, "Vary": "Accept-Language, Cookie"}
+    return Response(content, status, media_type="text/html", headers=headers)
 
 
 @cache
@@ -38,30 +59,64 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined] # what the extension adds
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(say, say_many, newstyle=True)  # type: ignore[attr-defined] # what the extension adds
     environment.filters |= {
         "names": person_names,
         "day": _day,
-        "moment": lambda value: f"{value:%Y-%m-%d %H:%M:%S}" if value else "",
-        "percent": percent,
-        "certainty": certainty,
-        "size": lambda size: f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB",
+        "moment": _moment,
+        "percent": vocabulary.percent,
+        "certainty": vocabulary.certainty,
+        "number": lambda value, digits=0: current.get().number(value, digits),
+        "size": _size,
+        "state_word": lambda value: _word(vocabulary.STATES, value),
+        "delivery_word": lambda value: _word(vocabulary.DELIVERY_STATES, value),
+        "priority_word": lambda value: _word(vocabulary.PRIORITIES, value),
+        "category_word": lambda value: _word(vocabulary.CATEGORIES, value),
+        "short_category": lambda value: _word(vocabulary.SHORT_CATEGORIES, value),
+        "region_word": lambda value: _word(vocabulary.REGIONS, value),
+        "sex_word": lambda value: _word(vocabulary.SEXES, value),
+        "tone": lambda value: vocabulary.TONES.get(value, ""),
+        "reason": vocabulary.reason,
+        "band": lambda share: BAND_FILLS[severity(share)[0]],
+        "points": lambda share: severity(share)[0],
     }
     environment.tests["stuck"] = lambda state: state == DeliveryState.STOPPED
-    environment.globals |= {"urgency": _urgency, "states": list(StudyState), "csrf": _csrf_field, "Right": Right}
+    environment.globals |= {
+        "csrf": _csrf_field,
+        "Right": Right,
+        "languages": LANGUAGES.values(),
+        "themes": THEMES,
+        "lungs": LUNG_PATHS,
+    }
     return environment
 
 
+def _word(words: dict[Any, str], value: Any) -> str:  # noqa: ANN401 - what a row holds
+    return say(words[value]) if value in words else str(value)
+
+
 def _day(value: str) -> str:
+    """A DICOM date; it has no time zone, and is never moved by one."""
     parsed = parse_date(value)
     return parsed.isoformat() if parsed else value
-
-
-def _urgency(priority: int) -> str:
-    return Priority(priority).name.lower() if priority in list(Priority) else str(priority)
 
 
 def _csrf_field() -> Markup:
     """What every form holds near its beginning; nothing for visitors without a session."""
     token = _csrf.get()
     return Markup('<input type="hidden" name="csrf" value="{}">').format(token) if token else Markup()
+
+
+def _moment(value: datetime | None) -> Markup:
+    """A moment in UTC, which a script shows in the browser's own zone."""
+    if value is None:
+        return Markup("")
+    return Markup('<time class="moment" datetime="{}">{} UTC</time>').format(
+        f"{value:%Y-%m-%dT%H:%M:%SZ}", f"{value:%Y-%m-%d %H:%M:%S}"
+    )
+
+
+def _size(size_bytes: int) -> str:
+    number = current.get().number
+    return f"{number(size_bytes / 1e6, 1)} MB" if size_bytes >= 1e5 else f"{number(size_bytes / 1e3, 0)} kB"

@@ -41,6 +41,7 @@ FREE = frozenset(
     {
         "/health",
         "/static/{name}",
+        "/comfort",
         "/app-config.js",
         "/{name:path}",
         "/login",

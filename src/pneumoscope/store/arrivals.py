@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pneumoscope.records import Study
-from pneumoscope.store import now
+from pneumoscope.store import now, urgency
 from pneumoscope.store.schema import (
     Priority,
     StudyState,
@@ -147,6 +147,7 @@ def _touch_study(db: sa.Connection, items: list[Filed]) -> None:
             "last_image_at": last,
             "size_bytes": size_bytes,
         }
+        values["rank"] = urgency.rank(state=values["state"], priority=values["priority"])
         if _insert_new(db, study, values):
             return
         row = db.execute(sa.select(study).where(study.c.StudyInstanceUID == uid)).mappings().one()
@@ -162,6 +163,8 @@ def _touch_study(db: sa.Connection, items: list[Filed]) -> None:
         if row["taken_revision"] < row["revision"]:
             changes["longest_pause_s"] = max(row["longest_pause_s"], pause_s)
     db.execute(study.update().where(study.c.StudyInstanceUID == uid).values(**changes))
+    if changes.get("priority", row["priority"]) != row["priority"]:
+        urgency.refresh(db, uid)
 
 
 def put_aside(  # noqa: PLR0913 - each is a column

@@ -1,12 +1,12 @@
 """Readings: from waiting to read, refused or failed; their results; what later versions do to earlier ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
 
-from pneumoscope.store import now
+from pneumoscope.store import now, urgency
 from pneumoscope.store.schema import ReadingState, StudyState, parcel, reading, study
 
 _STUDY_STATE = {
@@ -29,6 +29,9 @@ class Summary:
     involved_share: float
     model: str
     device_uid: str
+    right_share: float | None = None
+    left_share: float | None = None
+    severity_points: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,7 @@ def _move(db: sa.Connection, reading_id: str, state: ReadingState, **values: obj
         .where(study.c.StudyInstanceUID == row["StudyInstanceUID"], ~later)
         .values(state=_STUDY_STATE[state], code=row["code"], message=row["message"])
     )
+    urgency.refresh(db, row["StudyInstanceUID"])
     return True
 
 
@@ -155,3 +159,9 @@ def parcels(db: sa.Connection, reading_id: str, *, review_id: str = "") -> list[
     which = (parcel.c.reading_id == reading_id, parcel.c.review_id == review_id)
     columns = [column for column in parcel.columns if column.name not in ("reading_id", "review_id")]
     return [StoredParcel(**row) for row in db.execute(sa.select(*columns).where(*which).order_by(parcel.c.name)).mappings()]
+
+
+def with_parcel(db: sa.Connection, reading_ids: Sequence[str], name: str) -> dict[str, str]:
+    """Which of these readings have a result of this name, and the key of its file."""
+    query = sa.select(parcel.c.reading_id, parcel.c.key).where(parcel.c.reading_id.in_(reading_ids), parcel.c.name == name)
+    return {row.reading_id: row.key for row in db.execute(query)}

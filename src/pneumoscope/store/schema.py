@@ -141,8 +141,12 @@ study = Table(
     #: The longest pause between two of its images so far, in seconds: how its sender behaves.
     Column("longest_pause_s", Float, nullable=False, server_default="0"),
     Column("size_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    #: Its place in the worklist; smaller comes first. `urgency.py` says how it comes about.
+    Column("rank", Integer, nullable=False, server_default="0"),
 )
 Index("ix_study_last_image_at", study.c.last_image_at)
+Index("ix_study_rank", study.c.rank, study.c.first_image_at, study.c.StudyInstanceUID)
+Index("ix_study_PatientID", study.c.PatientID)
 #: Every worker asks four times a second for studies that nobody has taken, and few are.
 _untaken = study.c.revision > study.c.taken_revision
 Index("ix_study_untaken", study.c.priority, study.c.first_image_at, sqlite_where=_untaken, postgresql_where=_untaken)
@@ -237,6 +241,9 @@ reading = Table(
     _text("category"),
     _text("headline"),
     Column("involved_share", Float),
+    Column("right_share", Float),
+    Column("left_share", Float),
+    Column("severity_points", Integer),
     _text("model"),
     _text("device_uid"),
     #: Whether a work item shows it.
@@ -363,7 +370,8 @@ audit = Table(
     _text("detail"),
 )
 
-#: How far a reader of the audit trail, or of event reports, has come.
+#: How far a reader of the audit trail, or of event reports, has come; and, on SQLite, how often what the worklist shows has
+#: changed, which triggers count (on PostgreSQL they notify).
 mark = Table(
     "mark",
     metadata,

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pneumoscope.store import now
+from pneumoscope.store import now, urgency
 from pneumoscope.store.arrivals import is_open
 from pneumoscope.store.schema import (
     ReadingState,
@@ -109,6 +109,7 @@ def _new_reading(db: sa.Connection, StudyInstanceUID: str) -> str:
             last_image_at=row["last_image_at"],
         )
     )
+    urgency.refresh(db, StudyInstanceUID)
     return reading_id
 
 
@@ -142,6 +143,9 @@ def newest(db: sa.Connection, *, limit: int = 200, states: Sequence[str] = ()) -
             reading.c.category,
             reading.c.headline,
             reading.c.involved_share,
+            reading.c.right_share,
+            reading.c.left_share,
+            reading.c.severity_points,
             reading.c.created_at,
             reading.c.started_at,
             reading.c.finished_at,

@@ -9,6 +9,7 @@ import structlog
 from pneumoscope.delivery import Destination, Outcome, Receipt, Shipment
 from pneumoscope.errors import PneumoscopeError, RetryLater
 from pneumoscope.records import Parcel
+from pneumoscope.results import PAGE_PICTURE
 from pneumoscope.store import now, outbox, readings
 from pneumoscope.store.schema import DeliveryState
 from pneumoscope.worker.destinations import make_destination
@@ -77,10 +78,11 @@ class Posting:
         with self._bench.store.database.look() as db:
             study = readings.get(db, reading_id)["StudyInstanceUID"]
             stored = readings.parcels(db, reading_id, review_id=row["review_id"])
+        sent = [found for found in stored if not found.name.startswith(PAGE_PICTURE)]
         return Shipment(
             reading_id=row["review_id"] or reading_id,
             StudyInstanceUID=study,
-            parcels=tuple(Parcel(name=p.name, media_type=p.media_type, content=files.read(p.key)) for p in stored),
+            parcels=tuple(Parcel(name=p.name, media_type=p.media_type, content=files.read(p.key)) for p in sent),
             transaction_uid=row["transaction_uid"],
         )
 

@@ -65,7 +65,7 @@ def _read(job: Json, bundle: Bundle) -> Json:
     os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
     try:
         reading = read_files([Path(name) for name in job["files"]], bundle, made_at=datetime.fromisoformat(job["made_at"]))
-        parcels = build_parcels(reading)
+        parcels = build_parcels(reading, for_pages=True)
         write_all(parcels, Path(job["out"]))
     except Rejected as fault:
         return {"outcome": "refused", "code": fault.code, "message": str(fault)}
@@ -96,6 +96,9 @@ def _summary(reading: Reading) -> Json:
         "involved_share": reading.finding(Region.LUNGS).share,
         "model": f"{reading.model.name} {reading.model.version}",
         "device_uid": reading.model.device_uid,
+        "right_share": reading.finding(Region.RIGHT_LUNG).share,
+        "left_share": reading.finding(Region.LEFT_LUNG).share,
+        "severity_points": reading.severity_points,
     }
 
 

@@ -10,6 +10,8 @@ from fhir.resources.R4B.bundle import Bundle
 from prometheus_client.parser import text_string_to_metric_families
 from server_node import NAME, Node, encode, file_objects, phantom_datasets, refuse_reading
 
+from pneumoscope.store import studies
+
 
 @pytest.fixture(scope="module")
 def study(node: Node) -> str:
@@ -29,11 +31,13 @@ def refused(node: Node) -> str:
 
 def test_the_list_shows_good_and_bad_alike(node: Node, refused: str) -> None:
     page = httpx.get(f"{node.url}/").text
-    for text in ("Yamada Tarou", "山田 太郎", "P-1_x", "score 0.83", "12 % of the lungs", "refused-by-peer", "delivered"):
+    for text in ("Yamada Tarou", "山田 太郎", "P-1_x", "score 0.83", "12 % of the lungs", "not delivered"):
         assert text in page, text
     assert "1 slice; at least 20 are needed." in page
+    assert "The destination refused the objects." in page
+    assert f'action="/deliveries/{node.delivery_id}/resend"' in page
     assert f'action="/studies/{refused}/read"' in page
-    assert "<script" not in page
+    assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "Yamada" not in httpx.get(f"{node.url}/?state=refused").text
     assert not re.search(r"(src|href|action)=.?(https?:)?//", page)
@@ -55,6 +59,62 @@ def test_the_page_of_a_study_has_everything_about_it(node: Node, study: str, ref
     assert httpx.get(f"{node.url}/studies/1.2.3").status_code == 404
 
 
+def test_a_page_is_asked_for_in_numbers_that_do_not_grow(node: Node) -> None:
+    for odd in ("page=0", "page=999999", "page=-1", "page=x", "state=x", "priority=x", "priority=9", "since=x", "category=x"):
+        page = httpx.get(f"{node.url}/?{odd}")
+        assert page.status_code == 200, odd
+        assert "Yamada" in page.text, odd
+    assert "Yamada" not in httpx.get(f"{node.url}/?q={'nobody ' * 50}").text
+    assert "Yamada" in httpx.get(f"{node.url}/?q=yamada+P-1_x&state=read&category=").text
+
+
+def test_a_page_speaks_the_language_that_is_asked_for(node: Node, study: str) -> None:
+    for header, cookie, code, word in (
+        ("", "", "en", "Studies"),
+        ("fr, ko;q=0.8, de;q=0.9", "", "de", "Untersuchungen"),
+        ("zh-TW", "", "zh-Hans", "检查列表"),
+        ("de", "ko", "ko", "검사 목록"),
+        ("de;q=0, x;q=y", "none", "en", "Studies"),
+    ):
+        page = httpx.get(f"{node.url}/", headers={"Accept-Language": header, "Cookie": f"language={cookie}"})
+        assert f'<html lang="{code}"' in page.text
+        assert word in page.text
+        assert page.headers["content-language"] == code
+
+
+def test_language_and_theme_are_kept(node: Node) -> None:
+    with httpx.Client(base_url=node.url) as browser:
+        assert 'data-theme="dark"' in browser.get("/").text
+        answer = browser.post("/comfort", data={"language": "ko", "theme": "light", "back": "/?state=read"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/?state=read")
+        assert all("HttpOnly" in cookie and "SameSite=lax" in cookie for cookie in answer.headers.get_list("set-cookie"))
+        page = browser.get("/").text
+        assert 'lang="ko" data-theme="light"' in page
+        for back in ("//evil.example", "https://evil.example", "/\\evil.example", "", "/a\nSet-Cookie: b"):
+            answer = browser.post("/comfort", data={"theme": "pink", "language": "x", "back": back})
+            assert (answer.headers["location"], answer.headers.get_list("set-cookie")) == ("/", [])
+
+
+def test_changes_are_told_to_whoever_listens(node: Node, refused: str) -> None:
+    with httpx.stream("GET", f"{node.url}/events", timeout=30) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry: ")
+        with node.store.database.begin() as db:  # another process than the server
+            studies.read_again(db, refused)
+        assert next(line for line in lines if line.startswith("event: ")) == "event: change"
+
+
+def test_a_mark_tells_whether_a_page_is_old(node: Node, refused: str) -> None:
+    marks = [httpx.get(f"{node.url}/studies/{refused}/mark").json()["mark"] for _ in range(2)]
+    assert marks[0] == marks[1]
+    assert f'data-mark="{marks[0]}"' in httpx.get(f"{node.url}/studies/{refused}").text
+    with node.store.database.begin() as db:
+        studies.read_again(db, refused)
+    assert httpx.get(f"{node.url}/studies/{refused}/mark").json()["mark"] != marks[0]
+    assert httpx.get(f"{node.url}/studies/1.2.3/mark").status_code == 404
+
+
 def test_a_result_can_do_nothing(node: Node) -> None:
     report = httpx.get(f"{node.url}/readings/{node.reading_id}/report.html")
     assert report.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
@@ -69,7 +129,8 @@ def test_a_person_can_read_again_and_send_again(node: Node, refused: str) -> Non
     answer = httpx.post(f"{node.url}/studies/{refused}/read")
     assert (answer.status_code, answer.headers["location"]) == (303, f"/studies/{refused}")
     found = httpx.get(f"{node.url}/api/studies/{refused}").json()
-    assert [reading["state"] for reading in found["readings"]] == ["waiting", "refused"]
+    assert found["readings"][0]["state"] == "waiting"
+    assert found["readings"][-1]["state"] == "refused"
     assert found["aside"][0]["code"] == "changed"
     assert httpx.post(f"{node.url}/deliveries/{node.delivery_id}/resend").status_code == 303
     answer = httpx.post(f"{node.url}/api/deliveries/{node.delivery_id}/resend")

@@ -2,6 +2,6 @@
 
 from pneumoscope.results.pictures.coronal import coronal
 from pneumoscope.results.pictures.sheet import summary_sheet, thumbnail
-from pneumoscope.results.pictures.slices import evidence_slice, key_slice
+from pneumoscope.results.pictures.slices import evidence_slice, key_slice, overlay_layer
 
-__all__ = ["coronal", "evidence_slice", "key_slice", "summary_sheet", "thumbnail"]
+__all__ = ["coronal", "evidence_slice", "key_slice", "overlay_layer", "summary_sheet", "thumbnail"]

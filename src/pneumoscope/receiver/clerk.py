@@ -31,6 +31,7 @@ class Clerk:
         self._house = house
         self._closing: set[str] = set()
         self._filed_s = 0.0
+        self._fault: PneumoscopeError | None = None
         self._rest_until_s = 0.0
 
     def file(self) -> None:
@@ -40,8 +41,9 @@ class Clerk:
                 self._closing.add(self._house.over.get_nowait())
             except Empty:
                 break
-        if time.monotonic() < self._rest_until_s:
-            return
+        if self._fault and time.monotonic() < self._rest_until_s:
+            raise self._fault.with_traceback(None)
+        self._fault = None
         faults = [self._attempt(arrival_id, self._finish) for arrival_id in sorted(self._closing)]
         if time.monotonic() - self._filed_s > FILE_EVERY_S:
             faults += self._file_the_rest()
@@ -54,7 +56,7 @@ class Clerk:
         try:
             work(arrival_id)
         except PneumoscopeError as fault:
-            self._rest_until_s = time.monotonic() + REST_S
+            self._fault, self._rest_until_s = fault, time.monotonic() + REST_S
             return fault
         except (SQLAlchemyError, OSError) as fault:
             return fault

@@ -2,11 +2,13 @@
 
 import threading
 import time
+from contextlib import suppress
 
 import structlog
 
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
+from pneumoscope.errors import PneumoscopeError
 from pneumoscope.filing import Spool
 from pneumoscope.filing.opener import opener
 from pneumoscope.loops import every, stop_event
@@ -54,6 +56,7 @@ def run(settings: Settings) -> None:
     for thread in threads:
         thread.join(timeout=5)
     clerk.note()
-    clerk.file()
+    with suppress(PneumoscopeError, OSError):  # what cannot be filed now stays in the spool
+        clerk.file()
     store.database.insist(lambda db: processes.bury(db, process_id), patience_s=5)
     store.database.close()

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,9 +76,14 @@ class BucketStore:
             return found
         try:
             with _faults():
-                return self._cache.add(key, obstore.get(self._bucket, key).stream(min_chunk_size=_BLOCK_BYTES))
+                got = obstore.get(self._bucket, key)
         except FileNotFoundError:
             return self._cache.place(key)
+        try:
+            with _faults():
+                return self._cache.add(key, got.stream(min_chunk_size=_BLOCK_BYTES))
+        except FileNotFoundError:  # someone cleared the cache in this very moment
+            raise RetryLater("The cache was cleared.", code="store-away") from None
 
     def paths(self, keys: Sequence[str]) -> list[Path]:
         """As ``path``, many at once."""
@@ -114,6 +119,7 @@ class BucketStore:
     def _bring(self, key: str, source: Path) -> None:
         with _faults():
             obstore.put(self._bucket, check_key(key), source, max_concurrency=PARTS_AT_ONCE)
+        with suppress(OSError):  # a full disk must not keep the spool from being emptied
             self._cache.adopt(key, source)
 
     @contextmanager
@@ -133,8 +139,9 @@ class BucketStore:
     def _sweep(self) -> None:
         """What a process that died left."""
         for left in self._cache.root.glob(f"{_RESULTS}*"):
-            if time.time() - left.stat().st_mtime > LEFT_OVER_S:
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > LEFT_OVER_S:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def read(self, key: str) -> bytes:
         """The content of ``key``. Raises FileNotFoundError."""

@@ -107,7 +107,6 @@ def panel(request: Request) -> dict[str, Any]:
     given = {name: request.query_params.get(name, "") for name in ("answered", "superseded")}
     return {
         "may": Right.JUDGE in visitor_of(request).rights,
-        "me": visitor_of(request).actor,
         "objections": list(Objection),
         "categories": list(Category),
         "zones": list(ZONES),

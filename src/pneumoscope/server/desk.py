@@ -32,6 +32,8 @@ class Desk:
     headers: Headers = field(default_factory=Headers)
     #: Bodies that are taken at once; others wait, and hold up nothing but themselves.
     takers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(8))
+    #: Passwords that are looked at at once: they take all the memory and time that they get.
+    doors: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
     #: When what happens often was last noted, by visitor, action and study.
     noted: dict[tuple[Visitor, str, str], float] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""What `make demo` does: starts the node on its embedded default, sends it a study as a scanner would, says where to look."""
+"""What `make demo` does: starts a node on its embedded default, sends it a study as a scanner would, says how to look."""
 
 import json
 import os
@@ -41,8 +41,7 @@ def main() -> int:
         print(f"Log in as {FIRST} with the first password {password} (shown only now, to be changed then).")
     else:
         folder = os.path.relpath(settings.node.folder)
-        command = f"PNEUMOSCOPE_NODE__FOLDER={folder} .venv/bin/pneumoscope people reset {FIRST}"
-        print(f"Log in as before. For a new password: {command}")
+        print(f"Log in as before. A new password: PNEUMOSCOPE_NODE__FOLDER={folder} .venv/bin/pneumoscope people reset {FIRST}")
     return 0
 
 

@@ -371,8 +371,8 @@ class OpenIdProvider:
 
     SECRET = "a secret that both know"
 
-    def __init__(self, folder: Path, root: str) -> None:
-        self.port, self._folder, self._root = free_port(), folder, root
+    def __init__(self, folder: Path, *, port: int, root: str) -> None:
+        self.port, self._folder, self._root = port, folder, root
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -417,8 +417,8 @@ def _openid_modules() -> Path:
 
 
 @contextmanager
-def openid_provider(folder: Path, root: str) -> Iterator[OpenIdProvider]:
-    server = OpenIdProvider(folder, root)
+def openid_provider(folder: Path, *, port: int, root: str) -> Iterator[OpenIdProvider]:
+    server = OpenIdProvider(folder, port=port, root=root)
     server.start()
     try:
         yield server

@@ -28,7 +28,8 @@ PICTURES = os.environ.get("PNEUMOSCOPE_TEST_PICTURES")
 class House:
     url: str
     store: Store
-    provider: OpenIdProvider
+    provider_port: int
+    folder: Path
 
     def trail(self) -> list[tuple[str, str, str]]:
         with self.store.database.look() as db:
@@ -37,11 +38,10 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder, port = tmp_path_factory.mktemp("login"), free_port()
+    folder, port, provider_port = tmp_path_factory.mktemp("login"), free_port(), free_port()
     store = Store.open(database_url=f"sqlite:///{folder / 'node.sqlite'}", folder=folder / "objects")
     url = f"http://127.0.0.1:{port}"
-    with openid_provider(folder, url) as provider:
-        (folder / "node.toml").write_text(f"""
+    (folder / "node.toml").write_text(f"""
 [node]
 folder = "{folder}"
 [http]
@@ -50,31 +50,39 @@ port = {port}
 ways = "both"
 tries = 3
 [people.openid]
-issuer = "{provider.issuer}"
+issuer = "http://127.0.0.1:{provider_port}"
 client_id = "pneumoscope"
-client_secret = "{provider.SECRET}"
+client_secret = "{OpenIdProvider.SECRET}"
 title = "the hospital's login"
 [people.openid.roles]
 radiologists = ["reader"]
 it = ["administrator"]
 """)
-        log = folder / "log"
-        with log.open("wb") as file:
-            variables = {key: value for key, value in os.environ.items() if not key.startswith("PNEUMOSCOPE_")}
-            variables["PNEUMOSCOPE_CONFIG"] = str(folder / "node.toml")
-            command = [sys.executable, "-W", "error", "-m", "pneumoscope.server"]
-            process = subprocess.Popen(command, env=variables, stderr=file)
-        try:
-            wait_for(lambda: _answers(url, process, log), seconds=120, what="the server")
-            yield House(url, store, provider)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == 0
-            store.database.close()
-        told = log.read_text()
-        assert "Traceback" not in told
-        for secret in (FIRST, OWN, provider.SECRET, "code="):
-            assert secret not in told
+    log = folder / "log"
+    with log.open("wb") as file:
+        variables = {key: value for key, value in os.environ.items() if not key.startswith("PNEUMOSCOPE_")}
+        variables["PNEUMOSCOPE_CONFIG"] = str(folder / "node.toml")
+        command = [sys.executable, "-W", "error", "-m", "pneumoscope.server"]
+        process = subprocess.Popen(command, env=variables, stderr=file)
+    try:
+        wait_for(lambda: _answers(url, process, log), seconds=120, what="the server")
+        yield House(url, store, provider_port, folder)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+        store.database.close()
+    told = log.read_text()
+    assert "Traceback" not in told
+    for secret in (FIRST, OWN, OpenIdProvider.SECRET, "code="):
+        assert secret not in told
+
+
+@pytest.fixture(scope="module")
+def provider(house: House) -> Iterator[OpenIdProvider]:
+    # the house asks for its provider when the first person wants to go there, and says so where it is away
+    assert httpx.get(f"{house.url}/login/openid", timeout=60).status_code == 503
+    with openid_provider(house.folder, port=house.provider_port, root=house.url) as running:
+        yield running
 
 
 def _answers(url: str, process: subprocess.Popen, log: Path) -> bool:
@@ -195,7 +203,7 @@ def at_provider(page, login: str) -> None:
     page.get_by_role("button", name="Continue").click()
 
 
-def test_a_person_of_the_provider_logs_in(house: House, browse) -> None:
+def test_a_person_of_the_provider_logs_in(house: House, browse, provider) -> None:
     page = browse()
     page.goto("/account")
     at_provider(page, "choi:radiologists,canteen")
@@ -214,7 +222,7 @@ def test_a_person_of_the_provider_logs_in(house: House, browse) -> None:
     page.locator('input[name="login"]').wait_for()  # who was logged out there is asked again
 
 
-def test_who_has_no_role_here_does_not_get_in(house: House, browse) -> None:
+def test_who_has_no_role_here_does_not_get_in(house: House, browse, provider) -> None:
     page = browse()
     page.goto("/login")
     at_provider(page, "cook:canteen")
@@ -246,7 +254,7 @@ def code_for(client: httpx.Client, house: House, login: str) -> str:
             answer = there.post(answer.url.join(action), data={"prompt": prompt, "login": login, "password": "anything"})
 
 
-def test_what_was_not_asked_for_is_not_taken(house: House) -> None:
+def test_what_was_not_asked_for_is_not_taken(house: House, provider) -> None:
     def back(client: httpx.Client, place: str) -> int:
         return client.get(place).status_code
 

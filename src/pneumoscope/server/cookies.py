@@ -47,7 +47,7 @@ class Jar:
         Its cookie is signed by the hash of the account's password, and so ends with the password.
         """
         number, _, mark = connection.cookies.get(self._name(connection, _short(account_id)), "").partition(".")
-        return number if secret and hmac.compare_digest(mark, _mark(number, account_id, secret)) else ""
+        return number if secret and hmac.compare_digest(mark.encode(), _mark(number, account_id, secret).encode()) else ""
 
     def put_known(self, connection: HTTPConnection, response: Response, *, account_id: str, secret: str) -> None:
         """Remember that ``account_id`` was logged into with this browser."""

@@ -38,6 +38,8 @@ class Desk:
     takers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(8))
     #: What is to be anonymised is in memory whole.
     anonymising: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
+    #: Passwords that are looked at at once: they take all the memory and time that they get.
+    doors: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
     #: When what happens often was last noted, by visitor, action and study.
     noted: dict[tuple[Visitor, str, str], float] = field(default_factory=dict)
 

@@ -43,13 +43,14 @@ def try_password(request: Request, desk: Desk, *, login: str, password: str) -> 
     if not passwords.fits(password, kept):
         _note_failure(request, desk, actor=actor, own_key=own_key)
         return None
+    assert row is not None
+    better = passwords.hashed(password) if passwords.is_outdated(kept) else ""
     with desk.store.database.begin() as db:
         attempts.forget(db, own_key)
         if not browser:
             attempts.take_back(db, address_key)
-        if passwords.is_outdated(kept):
-            assert row is not None
-            accounts.set_password(db, row["id"], passwords.hashed(password), must_change=row["must_change"])
+        if better:
+            accounts.set_password(db, row["id"], better, must_change=row["must_change"])
     return row
 
 

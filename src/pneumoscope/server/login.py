@@ -9,14 +9,14 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from pneumoscope.server import entering
-from pneumoscope.server.access import LOGOUT
+from pneumoscope.server.access import ACCOUNT, LOGOUT
 from pneumoscope.server.credentials import actor_of
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.openid import NotLetIn, Provider
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
-from pneumoscope.server.rights import Right, needs
+from pneumoscope.server.rights import Right, Role, needs, rights_of
 from pneumoscope.store import accounts, sessions
 
 router = APIRouter()
@@ -32,17 +32,22 @@ def form(request: Request, desk: AtDesk, next: str = "/", out: str = "") -> Resp
 
 
 @router.post("/login")
-def log_in(request: Request, desk: AtDesk, login: Typed = "", password: Typed = "", next: Typed = "/") -> Response:  # noqa: A002
+async def log_in(request: Request, desk: AtDesk, login: Typed = "", password: Typed = "", next: Typed = "/") -> Response:  # noqa: A002
     """Log in by an account of the node."""
     if not desk.settings.people.by_password:
         raise Problem(404, "not-found", "Nobody logs in by password here.")
+    attempt = partial(_log_in, request, desk, login=login, password=password, place=next)
+    return await anyio.to_thread.run_sync(attempt, limiter=desk.doors)
+
+
+def _log_in(request: Request, desk: Desk, *, login: str, password: str, place: str) -> Response:
     try:
         row = entering.try_password(request, desk, login=login, password=password)
     except entering.TooManyTries:
-        return _form(request, desk, place=next, login=login, fault="locked", status=429)
+        return _form(request, desk, place=place, login=login, fault="locked", status=429)
     if row is None:
-        return _form(request, desk, place=next, login=login, fault="wrong", status=401)
-    return let_in(request, desk, account_id=row["id"], place=next)
+        return _form(request, desk, place=place, login=login, fault="wrong", status=401)
+    return let_in(request, desk, account_id=row["id"], place=place)
 
 
 def let_in(request: Request, desk: Desk, *, account_id: str, place: str) -> Response:
@@ -50,7 +55,8 @@ def let_in(request: Request, desk: Desk, *, account_id: str, place: str) -> Resp
     with desk.store.database.look() as db:
         row = accounts.get(db, account_id)
     assert row is not None
-    response = RedirectResponse(place if _OURS.fullmatch(place) else "/", 303)
+    wanted = place if _OURS.fullmatch(place) else "/"
+    response = RedirectResponse(_home(row["roles"]) if wanted == "/" else wanted, 303)
     entering.enter(request, desk, row, response)
     way = "By OpenID Connect." if row["issuer"] else "By password."
     note(request, "login", actor=actor_of(login=row["login"], issuer=row["issuer"]), detail=way)
@@ -102,6 +108,12 @@ async def openid_out(request: Request, desk: AtDesk) -> Response:
         return await _provider(desk).send_out(request)
     except NotLetIn as fault:
         return await _not_let_in(request, desk, fault)
+
+
+def _home(roles: list[str]) -> str:
+    """The first page for someone in these roles."""
+    rights = rights_of(role for role in Role if role in roles)
+    return "/" if Right.LIST in rights else "/audit" if Right.AUDIT in rights else ACCOUNT
 
 
 def _provider(desk: Desk) -> Provider:

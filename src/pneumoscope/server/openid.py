@@ -6,6 +6,7 @@ the person is away lies in a cookie of theirs: it protects them alone, so nothin
 
 import base64
 import json
+import re
 import ssl
 from collections.abc import Mapping
 from functools import partial
@@ -50,8 +51,13 @@ class Provider:
 
         self._settings = settings
         self._issuer = settings.issuer
+        #: What an ID token must say besides being signed, in time, and made for this login.
+        self.must = {
+            "iss": {"essential": True, "value": settings.issuer},
+            "aud": {"essential": True, "value": settings.client_id},
+        }
         trust = ssl.create_default_context(cafile=str(settings.authorities)) if settings.authorities else True
-        self._client = OAuth().register(
+        self.client = OAuth().register(
             "openid",
             client_id=settings.client_id,
             client_secret=settings.client_secret or None,
@@ -64,14 +70,14 @@ class Provider:
                 "verify": trust,
             },
         )
-        self._faults = (AuthlibBaseError, JoseError, HTTPError, RuntimeError, ValueError, KeyError, TypeError)
+        self._faults = (AuthlibBaseError, JoseError, HTTPError, RuntimeError, ValueError, KeyError, TypeError, AttributeError)
 
     async def send_there(self, request: Request, jar: Jar, *, place: str) -> Response:
         """To the provider's login; it sends the person back. Raises NotLetIn."""
         request.scope["session"] = {"place": place}
         try:
-            await self._metadata()
-            response: Response = await self._client.authorize_redirect(request, f"{_root(request)}{BACK}")
+            await self.metadata()
+            response: Response = await self.client.authorize_redirect(request, f"{_root(request)}{BACK}")
         except self._faults as fault:
             raise _away(fault) from fault
         jar.put_way(request, response, base64.urlsafe_b64encode(json.dumps(request.session).encode()).decode())
@@ -81,41 +87,38 @@ class Provider:
         """The account of the person who comes back, and where they wanted to go. Raises NotLetIn."""
         request.scope["session"] = _opened(desk.jar.way(request))
         place = str(request.session.get("place", "/"))
-        must = {
-            "iss": {"essential": True, "value": self._issuer},
-            "aud": {"essential": True, "value": self._settings.client_id},
-        }
         try:
-            await self._metadata()
-            token = await self._client.authorize_access_token(request, claims_options=must)
+            await self.metadata()
+            token = await self.client.authorize_access_token(request, claims_options=self.must)
             claims = token.get("userinfo")
             if claims is None:
                 raise NotLetIn("openid-refused", "The provider gave no ID token.")
             if _values(claims, self._settings.role_claim) is None:
-                more = await self._client.userinfo(token=token)
+                more = await self.client.userinfo(token=token)
                 if more.get("sub") != claims["sub"]:
                     raise NotLetIn("openid-refused", "The provider tells of another person than it let in.")
                 claims = {**more, **claims}
         except self._faults as fault:
-            log.warning("A login by OpenID Connect failed", fault=type(fault).__name__, why=getattr(fault, "error", ""))
+            log.warning("A login by OpenID Connect failed", fault=type(fault).__name__, why=_word(getattr(fault, "error", "")))
             raise NotLetIn("openid-refused", f"OpenID Connect failed: {type(fault).__name__}.") from fault
         return await anyio.to_thread.run_sync(partial(self._account, request, desk, claims)), place
 
     async def send_out(self, request: Request) -> Response:
         """To the provider, to log out there too; without its knowledge of a way, back to the login. Raises NotLetIn."""
         try:
-            if "end_session_endpoint" not in await self._metadata():
+            if "end_session_endpoint" not in await self.metadata():
                 return RedirectResponse("/login", 303)
             back = {"post_logout_redirect_uri": f"{_root(request)}/login", "client_id": self._settings.client_id}
-            found = await self._client.create_logout_url(**back)
+            found = await self.client.create_logout_url(**back)
         except self._faults as fault:
             raise _away(fault) from fault
         return RedirectResponse(found["url"], 303)
 
-    async def _metadata(self) -> Mapping[str, Any]:
-        found: dict[str, Any] = await self._client.load_server_metadata()
+    async def metadata(self) -> Mapping[str, Any]:
+        """What the issuer says of itself. Raises ValueError where it is another."""
+        found: dict[str, Any] = await self.client.load_server_metadata()
         if found.get("issuer") != self._issuer:
-            self._client.server_metadata.clear()
+            self.client.server_metadata.clear()
             raise ValueError("the issuer calls itself otherwise")
         told = found.get("id_token_signing_alg_values_supported") or ["RS256"]
         found["id_token_signing_alg_values_supported"] = [name for name in told if name in _ALGORITHMS]
@@ -172,6 +175,11 @@ def _values(claims: Mapping[str, Any], path: str) -> list[str] | None:
                 return None
             found = found[part]
     return [str(value) for value in found] if isinstance(found, list) else [str(found)]
+
+
+def _word(error: object) -> str:
+    """One of the protocol's errors, such as ``invalid_client``; anything may stand where it should."""
+    return str(error) if re.fullmatch("[a-z_]{1,40}", str(error)) else ""
 
 
 def _plain(value: object) -> str:

@@ -37,7 +37,7 @@ def test_texts_are_found(texts: dict[object, Message]) -> None:
     assert {"Studies", "mostly ground-glass", "Light"} <= set(texts)
 
 
-@pytest.mark.parametrize("language", OTHERS, ids=lambda language: language.code)
+@pytest.mark.parametrize("language", OTHERS, ids=lambda language: language.tag)
 def test_each_language_says_everything(language, texts: dict[object, Message]) -> None:
     found = {message.id: message for message in catalogues.read(language.locale) if message.id}
     assert set(texts) - set(found) == set(), "scripts/catalogues.py adds them"

@@ -45,7 +45,7 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Re
         )
     finally:
         current.reset(token)
-    headers = {"Content-Language": language.code, "Vary": "Accept-Language, Cookie"}
+    headers = {"Content-Language": language.tag, "Vary": "Accept-Language, Cookie"}
     return Response(content, status, media_type="text/html", headers=headers)
 
 

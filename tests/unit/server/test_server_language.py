@@ -21,7 +21,7 @@ def language(request: pytest.FixtureRequest):
 
 
 @pytest.mark.parametrize(
-    ("cookie", "accept", "code"),
+    ("cookie", "accept", "tag"),
     [
         ("", "", "en"),
         ("", "ko-KR,ko;q=0.9,en;q=0.8", "ko"),
@@ -35,8 +35,8 @@ def language(request: pytest.FixtureRequest):
         ("", "x," * 10_000 + "de", "en"),
     ],
 )
-def test_a_language_is_chosen(cookie: str, accept: str, code: str) -> None:
-    assert choose(cookie, accept).code == code
+def test_a_language_is_chosen(cookie: str, accept: str, tag: str) -> None:
+    assert choose(cookie, accept).tag == tag
 
 
 @pytest.mark.parametrize("lesions", [True, False])

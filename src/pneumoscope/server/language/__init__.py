@@ -23,9 +23,9 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """One that the pages speak. ``code``: as in HTML; ``own_name``: as its speakers call it."""
+    """One that the pages speak. ``tag``: as in HTML; ``own_name``: as its speakers call it."""
 
-    code: str
+    tag: str
     locale: str  # as Babel calls it
     own_name: str
 
@@ -40,14 +40,14 @@ class Language:
         return format_decimal(value, format=pattern, locale=Locale.parse(self.locale))
 
 
-ENGLISH = Language(code="en", locale="en", own_name="English")
+ENGLISH = Language(tag="en", locale="en", own_name="English")
 LANGUAGES = {
-    language.code: language
+    language.tag: language
     for language in (
         ENGLISH,
-        Language(code="ko", locale="ko", own_name="한국어"),
-        Language(code="zh-Hans", locale="zh_Hans", own_name="简体中文"),
-        Language(code="de", locale="de", own_name="Deutsch"),
+        Language(tag="ko", locale="ko", own_name="한국어"),
+        Language(tag="zh-Hans", locale="zh_Hans", own_name="简体中文"),
+        Language(tag="de", locale="de", own_name="Deutsch"),
     )
 }
 #: Of the page that is being made.
@@ -73,7 +73,7 @@ def choose(cookie: str, accept: str) -> Language:
     for tag in _preferred(accept):
         main = tag.partition("-")[0].lower()
         for language in LANGUAGES.values():
-            if language.code.partition("-")[0] == main:
+            if language.tag.partition("-")[0] == main:
                 return language
     return ENGLISH
 

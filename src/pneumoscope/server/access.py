@@ -29,8 +29,8 @@ from pneumoscope.store import Store, audit
 __all__ = ["Access", "Visitor"]
 
 OPEN = frozenset({"/health"})
-#: Where nobody is anybody yet.
-ENTRANCES = frozenset(path for path in FREE if path.startswith("/login"))
+#: Where nobody is anybody yet, and may choose a language all the same.
+ENTRANCES = frozenset(path for path in FREE if path.startswith("/login")) | {"/comfort"}
 #: Where a person may go whose password must be changed.
 ACCOUNT, LOGOUT = "/account", "/logout"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -69,7 +69,7 @@ async def events(desk: AtDesk) -> Response:
     return StreamingResponse(desk.live.stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-@router.get("/readings/{reading_id}/thumbnail", dependencies=[needs(Right.LIST)])
+@router.get("/readings/{reading_id}/thumbnail", dependencies=[needs(Right.OPEN)])
 def thumbnail(desk: AtDesk, reading_id: str) -> Response:
     """The worst slice, small; it is part of the list, which is noted."""
     with desk.store.database.look() as db:

@@ -26,6 +26,8 @@ from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
 
 router = APIRouter(dependencies=[needs(Right.UPLOAD)])
+#: What a form says before its files.
+_FIELDS = ("anonymise", "secret")
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _BLOCK_BYTES = 2**20
 _MOST_FIELD_BYTES = 4096
@@ -93,7 +95,7 @@ def _files(parts: Parts, under_way: _Upload) -> Iterator[Iterable[bytes]]:
         if part.is_file:
             any_yet = True
             yield part.content
-        elif any_yet:
+        elif any_yet and part.name in _FIELDS:
             raise Problem(400, "field-late", "The fields of the form come before its files.")
         else:
             under_way.take_field(part.name, _value(part))

@@ -1,4 +1,4 @@
-"""One server for all tests of this folder."""
+"""One server for all tests of a module."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from server_node import Node, file_objects, finish_reading, make_store, phantom_
 from pneumoscope.config import Settings
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder = tmp_path_factory.mktemp("node")
     store = make_store(folder)

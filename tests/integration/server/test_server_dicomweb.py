@@ -1,7 +1,6 @@
 """DICOMweb of a real server, asked by dicomweb-client and by hand."""
 
 import json
-import time
 from io import BytesIO
 
 import httpx
@@ -267,7 +266,7 @@ def test_compressed_frames_come_as_stored_or_decoded(node: Node, compressed: dic
     }
 
 
-def test_headers_of_300_slices_take_about_a_second(node: Node) -> None:
+def test_headers_of_300_slices_come_all_and_again(node: Node) -> None:
     (one,) = phantom_datasets()[:1]
     one.PixelData = one.PixelData[:128]
     one.Rows = one.Columns = 8
@@ -280,15 +279,9 @@ def test_headers_of_300_slices_take_about_a_second(node: Node) -> None:
         datasets.append(copy)
     file_objects(node.store, datasets, settings=node.settings)
     url = f"{node.root}/studies/2.25.300/series/2.25.300.1/metadata"
-    begun = time.monotonic()
-    assert len(httpx.get(url, timeout=30).json()) == 300
-    cold_s = time.monotonic() - begun
-    begun = time.monotonic()
-    assert len(httpx.get(url).json()) == 300
-    warm_s = time.monotonic() - begun
-    print(f"{cold_s:.2f} s, then {warm_s:.2f} s")
-    assert cold_s < 6  # about 1 s on an idle machine
-    assert warm_s < 0.5
+    first = httpx.get(url, timeout=30).content
+    assert len(json.loads(first)) == 300
+    assert httpx.get(url, timeout=30).content == first
 
 
 def test_damaged_files_cost_no_more_than_their_own_request(node: Node) -> None:

@@ -3,6 +3,7 @@
 A route that is not in the table fails the test, so that a new one is thought about.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,10 +22,10 @@ from pneumoscope.store.schema import session
 from pneumoscope.store.sessions import Limits
 
 ROLES = {
-    "reader": "list open judge upload operate account",
+    "reader": "list open judge compare upload operate account",
     "technician": "list upload operate measure account",
-    "administrator": "list operate manage measure account",
-    "auditor": "audit account",
+    "administrator": "list compare operate manage measure account",
+    "auditor": "audit compare account",
     "monitor": "measure account",
     "": "account",
 }
@@ -32,8 +33,15 @@ STUDY = "/dicom-web/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 OBJECT = SERIES + "/instances/{instance}"
 NEEDED = {
-    "free": ["GET /health", "GET /static/{name}"],
-    "entrance": ["GET /login", "POST /login", "GET /login/openid", "GET /login/openid/back", "GET /login/openid/out"],
+    "free": ["GET /health", "GET /static/{name}", "GET /app-config.js", "GET /{name:path}"],
+    "entrance": [
+        "POST /comfort",
+        "GET /login",
+        "POST /login",
+        "GET /login/openid",
+        "GET /login/openid/back",
+        "GET /login/openid/out",
+    ],
     "account": [
         "POST /logout",
         "GET /account",
@@ -41,11 +49,17 @@ NEEDED = {
         "POST /account/sessions/{session_id}/end",
         "POST /account/sessions/end",
     ],
-    "list": ["GET /", "GET /api/studies"],
+    "list": ["GET /", "GET /api/studies", "GET /events", "GET /viewer/"],
+    "judge": ["POST /readings/{reading_id}/review"],
+    "compare": ["GET /agreement"],
     "open": [
         "GET /studies/{study}",
         "GET /api/studies/{study}",
+        "GET /studies/{study}/mark",
+        "GET /api/studies/{study}/state",
+        "GET /readings/{reading_id}/thumbnail",
         "GET /readings/{reading_id}/{name}",
+        "GET /viewer/{place:path}",
         "GET /dicom-web/studies",
         "GET /dicom-web/series",
         "GET /dicom-web/instances",
@@ -72,6 +86,16 @@ NEEDED = {
         "POST /deliveries/{delivery_id}/resend",
         "POST /api/studies/{study}/read",
         "POST /api/deliveries/{delivery_id}/resend",
+        "GET /dicom-web/workitems",
+        "POST /dicom-web/workitems",
+        "GET /dicom-web/workitems/{workitem}",
+        "POST /dicom-web/workitems/{workitem}",
+        "PUT /dicom-web/workitems/{workitem}/state",
+        "POST /dicom-web/workitems/{workitem}/cancelrequest",
+        "POST /dicom-web/workitems/{workitem}/subscribers/{ae_title}",
+        "DELETE /dicom-web/workitems/{workitem}/subscribers/{ae_title}",
+        "POST /dicom-web/workitems/{workitem}/subscribers/{ae_title}/suspend",
+        "WS /dicom-web/subscribers/{ae_title}",
     ],
     "manage": [
         "GET /people",
@@ -91,7 +115,7 @@ WANTED = {route: need for need, routes in NEEDED.items() for route in routes}
 def routes(found: list) -> Iterator[str]:
     """FastAPI keeps included routers as such."""
     for route in found:
-        if isinstance(route, APIWebSocketRoute):
+        if isinstance(getattr(route, "original_route", route), APIWebSocketRoute):
             yield f"WS {route.path}"
         elif isinstance(route, APIRoute) or hasattr(route, "methods"):
             yield from (f"{method} {route.path}" for method in route.methods)
@@ -125,12 +149,41 @@ class House:
         headers = {"X-Requested-With": "pneumoscope"} | ({"Cookie": f"pneumoscope-8042={token}"} if token else {})
         if method == "WS":
             return await self._open(path, headers)
+        if path == "/events":
+            return await self._listen(path, headers)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8042") as client:
             answer = await client.request(method, path, headers=headers)
         is_json = answer.headers.get("content-type") == "application/json"
         content = answer.json() if is_json else {}
         return answer.status_code, content.get("code", "") if isinstance(content, dict) else ""
+
+    async def _listen(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
+        """A stream has no end: its listener leaves as soon as it has begun."""
+        answered, status, body = anyio.Event(), 0, b""
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "scheme": "http",
+        }
+        scope |= {"headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()]}
+        scope |= {"client": ("127.0.0.1", 1), "http_version": "1.1", "asgi": {"version": "3.0", "spec_version": "2.3"}}
+
+        async def receive() -> dict:
+            await answered.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict) -> None:
+            nonlocal status, body
+            status, body = message.get("status", status), body + message.get("body", b"")
+            if message["type"] == "http.response.body":
+                answered.set()
+
+        await self.app(scope, receive, send)
+        return status, json.loads(body)["code"] if status >= 400 else ""
 
     async def _open(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
         """403 where a websocket is closed before it was accepted."""
@@ -162,6 +215,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         "address:path": "00091010",
         "reading_id": take_reading(store, dataset.StudyInstanceUID),
         "name": "none.json",
+        "name:path": "none.html",
+        "place:path": "viewer",
+        "workitem": "1.5",
+        "ae_title": "ME",
     }
     with store.database.begin() as db:
         for role in ROLES:

@@ -197,7 +197,7 @@ def zipped(*contents: bytes, name: str = "{n}.dcm") -> bytes:
 def test_files_and_zips_are_uploaded(node: Node) -> None:
     one, two, three = (encode(upload_dataset(n, study="2.25.901")) for n in (1, 2, 3))
     files = [("files", ("a.dcm", one)), ("files", ("b.zip", zipped(two, b"no DICOM"))), ("files", ("", b""))]
-    answer = httpx.post(f"{node.url}/upload", files=files)
+    answer = httpx.post(f"{node.url}/upload", files=files, timeout=60)  # the first starts the process that opens files
     assert answer.status_code == 200, answer.text
     assert answer.json() == {
         "studies": ["2.25.901"],

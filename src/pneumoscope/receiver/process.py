@@ -2,6 +2,7 @@
 
 import threading
 import time
+import warnings
 
 import structlog
 
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 def run(settings: Settings) -> None:
     """Receive until asked to stop."""
     telemetry.set_up(settings, kind="receiver")
+    warnings.simplefilter("ignore")  # pydicom's quote values, which may be a patient's
     stop = stop_event()
     store = Store.open(database_url=settings.database_url, folder=settings.objects)
     with store.database.begin() as db:
@@ -55,4 +57,5 @@ def run(settings: Settings) -> None:
     clerk.note()
     clerk.file()
     store.database.insist(lambda db: processes.bury(db, process_id), patience_s=5)
+    house.children.close()
     store.database.close()

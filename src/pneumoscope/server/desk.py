@@ -6,9 +6,9 @@ from typing import Annotated, cast
 import anyio
 from fastapi import Depends, Request
 
+from pneumoscope.children import Children
 from pneumoscope.config import Settings
 from pneumoscope.server.access import Visitor
-from pneumoscope.server.children import Children
 from pneumoscope.server.headers import Headers
 from pneumoscope.server.pulse import Pulse
 from pneumoscope.store import Store

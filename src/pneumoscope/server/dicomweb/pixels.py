@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from pneumoscope.server.child.frames import Frames, read_frames
+from pneumoscope.children.frames import Frames, read_frames
 from pneumoscope.server.child.values import bulk_value
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.accept import OCTETS, Offer, choose

@@ -5,20 +5,9 @@ from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from pneumoscope.store.search import Level
+from pneumoscope.store.search import SERVED, Level
 
 Json = dict[str, Any]
-_STUDY = (
-    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName", "PatientID"),
-    *("PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID", "StudyDescription"),
-    *("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"),
-)
-_SERIES = (
-    *("Modality", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "BodyPartExamined", "Manufacturer"),
-    "NumberOfSeriesRelatedInstances",
-)
-_INSTANCE = ("SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Rows", "Columns", "NumberOfFrames")
-SERVED = {Level.STUDY: _STUDY, Level.SERIES: _STUDY + _SERIES, Level.INSTANCE: _STUDY + _SERIES + _INSTANCE}
 _NUMBERS = {"IS", "US"}
 
 

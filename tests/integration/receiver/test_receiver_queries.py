@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import time
 import warnings
@@ -26,7 +27,7 @@ from pynetdicom.sop_class import (
 )
 from receiver_node import Receiver
 
-from dicom_maker import ROOT, make_series
+from dicom_maker import ROOT, make_series, make_slice
 from pneumoscope.store.schema import audit, image
 from servers import free_port, listening, orthanc, wait_for
 
@@ -49,16 +50,18 @@ def full(tmp_path_factory: pytest.TempPathFactory, study: Path, port: int) -> It
     folder = tmp_path_factory.mktemp("full")
     made = Receiver(
         folder / "node",
-        '[[dicom.senders]]\nae_title = "CT1"\n[[dicom.senders]]\nae_title = "NOSY"\nquery = false\n'
+        '[[dicom.senders]]\nae_title = "CT1"\n[[dicom.senders]]\nae_title = "SINK"\n[[dicom.senders]]\nae_title = "ORTHANC"\n'
+        '[[dicom.senders]]\nae_title = "NOSY"\nquery = false\n'
         # a network, where anyone can bear a title
         '[[dicom.senders]]\nae_title = "WIDE"\naddresses = ["127.0.0.0/8", "10.0.0.0/8"]\n'
         f'[[destinations]]\nkind = "dicom"\nname = "sink"\nae_title = "SINK"\nhost = "127.0.0.1"\nport = {port}\n'
         f'[[pacs]]\nname = "away"\nae_title = "AWAY"\nhost = "127.0.0.1"\nport = {free_port()}\n',
-    ).start()
+    )
     other = folder / "other"
     files = make_series(other, slices=3, study="2", PatientName="Müller^Änne", PatientID="P-2", StudyDate="20210405")
     subprocess.run(["dcmcjpeg", str(files[2]), str(files[2])], check=True)
     try:
+        made.start()
         assert made.send(study, options=("-xe",)) == 0
         assert made.send(other, tool="dcmsend") == 0
         made.at_rest(27)
@@ -69,7 +72,7 @@ def full(tmp_path_factory: pytest.TempPathFactory, study: Path, port: int) -> It
 
 def run(tool: str, receiver: Receiver, *options: str) -> str:
     """One of dcmtk's tools; what it says."""
-    command = [tool, "-v", "-aet", "CT1", "-aec", "PNEUMOSCOPE", *options, "127.0.0.1", str(receiver.port)]
+    command = [tool, "-d", "-aet", "CT1", "-aec", "PNEUMOSCOPE", *options, "127.0.0.1", str(receiver.port)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
     return done.stdout + done.stderr
 
@@ -129,7 +132,7 @@ def brought(folder: Path, full: Receiver) -> dict[str, Dataset]:
 
 def counts(said: str) -> list[int]:
     """Completed, failed and with a warning, as getscu and movescu tell of the last answer."""
-    return [int(re.findall(rf"Number of {what} Suboperations +: (\d+)", said)[-1]) for what in ("Completed", "Failed", "Warning")]
+    return [int(re.findall(rf"{what} Suboperations +: (\d+)", said)[-1]) for what in ("Completed", "Failed", "Warning")]
 
 
 def study_of(uid: str) -> list[str]:
@@ -143,14 +146,14 @@ def test_getscu_gets_what_is_stored(full: Receiver, study_uids: list[str], tmp_p
 
 
 def test_getscu_gets_decoded_what_it_takes_no_other_way(full: Receiver, tmp_path: Path) -> None:
-    said = run("getscu", full, "-P", "-xi", "-od", str(tmp_path), *keys("QueryRetrieveLevel=PATIENT", "PatientID=P-2"))
+    said = run("getscu", full, "-P", "+B", "-od", str(tmp_path), *keys("QueryRetrieveLevel=PATIENT", "PatientID=P-2"))
     assert counts(said) == [3, 0, 0]
     taken = brought(tmp_path, full)
-    assert {each.file_meta.TransferSyntaxUID for each in taken.values()} == {ImplicitVRLittleEndian}
+    assert {each.file_meta.TransferSyntaxUID for each in taken.values()} == {ExplicitVRLittleEndian}
     stored = {row["SOPInstanceUID"]: row for row in full.rows(image)}
     assert stored[f"{OTHER}.1.3"]["TransferSyntaxUID"] == JPEGLosslessSV1
     for uid, dataset in taken.items():
-        assert (dataset.pixel_array == dcmread(full.files.path(stored[uid]["key"])).pixel_array).all()
+        assert (dataset.pixel_array == make_slice(int(uid.split(".")[-1]) - 1).pixel_array).all()
         assert dataset.PatientName == "Müller^Änne"
 
 
@@ -199,7 +202,7 @@ def test_every_query_and_retrieval_is_in_the_audit_trail(full: Receiver) -> None
     run("findscu", full, "-S", *study_of(STUDY))
     with peer(full) as assoc:
         assert get(assoc, study_query())[-1].Status == 0x0000
-        assert get(assoc, study_query(StudyInstanceUID="*"))[-1].Status == 0xA900
+        assert get(assoc, study_query(QueryRetrieveLevel="SERIES"))[-1].Status == 0xA900
         assert move(assoc, "ELSEWHERE")[-1].Status == 0xA801
     wait_for(lambda: len(entries()) >= before + 4, what="audit")
     new = entries()[before:]
@@ -217,11 +220,15 @@ def test_every_query_and_retrieval_is_in_the_audit_trail(full: Receiver) -> None
 def test_who_may_only_send_is_told_nothing(full: Receiver, study: Path, title: str) -> None:
     assert full.send(study, aet=title) == 0
     with peer(full, title=title) as assoc:
-        for answers in (list(assoc.send_c_find(study_query(), FIND)), list(assoc.send_c_move(study_query(), "SINK", MOVE))):
-            assert [(status.Status, identifier) for status, identifier in answers] == [(0x0124, None)]
+        assert [status.Status for status, _ in assoc.send_c_find(study_query(), FIND)] == [0x0124]
+        assert [answer.Status for answer in move(assoc, "SINK")] == [0x0124]
         assert [answer.Status for answer in get(assoc, study_query())] == [0x0124]
     refused = [("query", "not-authorized"), ("retrieve", "not-authorized"), ("retrieve", "not-authorized")]
-    told = lambda: sorted((r["action"], r["detail"]) for r in full.rows(audit) if (r["actor"], r["outcome"]) == (title, "refused"))
+
+    def told() -> list[tuple[str, str]]:
+        rows = [row for row in full.rows(audit) if (row["actor"], row["outcome"]) == (title, "refused")]
+        return sorted((row["action"], row["detail"]) for row in rows)
+
     wait_for(lambda: told() == refused, what="the audit entries")
 
 
@@ -235,14 +242,18 @@ def study_query(**elements: str) -> Dataset:
 
 @contextmanager
 def peer(
-    receiver: Receiver, *handlers: evt.EventHandlerType, most_pdu_bytes: int = 16382, title: str = "CT1"
+    receiver: Receiver,
+    *handlers: evt.EventHandlerType,
+    most_pdu_bytes: int = 16382,
+    title: str = "CT1",
+    syntax: str = ExplicitVRLittleEndian,
 ) -> Iterator[Association]:
     """One that takes CT images by C-GET as stored; without a handler of its own every one."""
     ae = AE(title)
     ae.maximum_pdu_size = most_pdu_bytes
     for model in (FIND, GET, MOVE):
         ae.add_requested_context(model)
-    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    ae.add_requested_context(CTImageStorage, syntax)
     assoc = ae.associate(
         "127.0.0.1",
         receiver.port,
@@ -350,8 +361,30 @@ def test_keys_that_are_not_supported_are_told(full: Receiver) -> None:
     assert "InstitutionName" not in answers[0][1]
 
 
+def test_a_peer_of_the_default_syntax_alone_is_sent_that(full: Receiver) -> None:
+    images = []
+
+    def store(event: evt.Event) -> int:
+        images.append(event.dataset)
+        return 0x0000
+
+    with peer(full, (evt.EVT_C_STORE, store), syntax=ImplicitVRLittleEndian) as assoc:
+        query = study_query(QueryRetrieveLevel="IMAGE", SeriesInstanceUID=f"{STUDY}.1")
+        query.SOPInstanceUID = [f"{STUDY}.1.2", f"{STUDY}.1.5"]
+        assert numbers(get(assoc, query)[-1]) == (-1, 2, 0, 0)
+    stored = {row["SOPInstanceUID"]: full.files.path(row["key"]) for row in full.rows(image)}
+    for each in images:
+        assert each == dcmread(stored[each.SOPInstanceUID])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the peer's own
 def test_a_peer_that_leaves_or_interrupts_costs_its_own_association(full: Receiver) -> None:
-    with peer(full, (evt.EVT_C_STORE, lambda event: event.assoc.abort() or 0x0000)) as assoc:
+    def leave(event: evt.Event) -> int:
+        event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+        return 0x0000
+
+    with peer(full, (evt.EVT_C_STORE, leave)) as assoc:
+        assoc.dimse_timeout = 1  # no answer will come
         get(assoc, study_query())
     lost = "were not sent."
     wait_for(lambda: any(detail.endswith(lost) for detail in full.audited("failed")), what="the audit entry")
@@ -365,6 +398,32 @@ def test_a_peer_that_leaves_or_interrupts_costs_its_own_association(full: Receiv
         return 0x0000
 
     with peer(full, (evt.EVT_C_STORE, ask_again)) as assoc:
+        assoc.dimse_timeout = 1
         get(assoc, study_query())
         wait_for(lambda: assoc.is_aborted, what="the abort")
     assert full.echo()
+
+
+def test_orthanc_asks_for_a_study_and_has_it_sent(full: Receiver, study_uids: list[str], port: int, tmp_path: Path) -> None:
+    with orthanc(
+        tmp_path / "pacs", modalities={"PNEUMOSCOPE": ("127.0.0.1", full.port)}, DicomPort=port, DicomAet="SINK"
+    ) as pacs:
+        query = {"Level": "Study", "Query": {"PatientID": "SECRET-ID", "StudyDescription": ""}}
+        asked = httpx.post(f"{pacs.url}/modalities/PNEUMOSCOPE/query", json=query).json()
+        answers = httpx.get(f"{pacs.url}{asked['Path']}/answers", params={"expand": "", "simplify": ""}).json()
+        assert [answer["StudyInstanceUID"] for answer in answers] == [STUDY]
+        done = httpx.post(f"{pacs.url}{asked['Path']}/retrieve", json={"TargetAet": "SINK", "Synchronous": True}, timeout=60)
+        assert done.status_code == 200, done.text
+        assert pacs.objects(STUDY) == study_uids
+
+
+def test_movescu_has_orthanc_send_us_a_study(full: Receiver, tmp_path: Path) -> None:
+    files = make_series(tmp_path / "new", slices=5, study="3")
+    known = {"PNEUMOSCOPE": ("127.0.0.1", full.port)}
+    with orthanc(tmp_path / "pacs", modalities=known, DicomAlwaysAllowMove=True) as pacs:
+        command = ["storescu", "-aec", "ORTHANC", "127.0.0.1", str(pacs.dicom_port), *map(str, files)]
+        subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
+        order = ["-aem", "PNEUMOSCOPE", *study_of(f"{ROOT}.3")]
+        move_from_there = ["movescu", "-S", "-aec", "ORTHANC", *order, "127.0.0.1", str(pacs.dicom_port)]
+        subprocess.run(move_from_there, check=True, capture_output=True, timeout=60)
+    wait_for(lambda: sum(uid.startswith(f"{ROOT}.3.") for uid in full.filed()) == 5, what="the study")

@@ -110,7 +110,7 @@ def postgres() -> Iterator[Postgres]:
 class Orthanc:
     """A PACS as installed by the distribution, with storage commitment and DICOMweb, which can be killed and started again."""
 
-    def __init__(self, folder: Path, *, modalities: dict[str, tuple[str, int]]) -> None:
+    def __init__(self, folder: Path, *, modalities: dict[str, tuple[str, int]], **more: object) -> None:
         if not shutil.which("Orthanc"):
             pytest.skip("Orthanc is not installed")
         self.folder, self.dicom_port, self.http_port = folder, free_port(), free_port()
@@ -130,7 +130,9 @@ class Orthanc:
             "DicomModalities": {name: [name, host, port] for name, (host, port) in modalities.items()},
             "Plugins": [str(plugin)] if plugin else [],
             "OverwriteInstances": False,
+            **more,
         }
+        self.dicom_port = self._config["DicomPort"]
 
     @property
     def url(self) -> str:
@@ -162,7 +164,7 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, **options: dict[str, tuple[str, int]]) -> Iterator[Orthanc]:
+def orthanc(folder: Path, **options: object) -> Iterator[Orthanc]:
     server = Orthanc(folder, **options)
     server.start()
     try:

@@ -88,6 +88,7 @@ class _Dimse:
             )
         self._peer = (pacs.host, pacs.port, pacs.ae_title)
         self._own_title = settings.dicom.ae_title
+        self._tls = pacs.tls.as_client() if pacs.encrypted else None
 
     def studies(self, dates: str) -> list[str]:
         query = _query("STUDY", StudyInstanceUID="", StudyDate=dates, ModalitiesInStudy="CT")
@@ -109,7 +110,8 @@ class _Dimse:
         node = Entity(self._own_title)
         node.acse_timeout = node.connection_timeout = TIMEOUT_S
         node.add_requested_context(model)
-        association = node.associate(host, port, ae_title=title)
+        tls_args = (self._tls.context(), host) if self._tls else None
+        association = node.associate(host, port, ae_title=title, tls_args=tls_args)
         if not association.is_established:
             raise RetryLater("The PACS does not take the association.", code="peer-unreachable")
         try:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pneumoscope.delivery.connection import Tls as ClientTls
 from pneumoscope.errors import OperatorNeeded
 
 FILE_VARIABLE = "PNEUMOSCOPE_CONFIG"
@@ -59,14 +60,25 @@ class Tls(_Section):
             raise ValueError("certificate and key belong together")
         return self
 
+    def as_client(self) -> ClientTls:
+        """TLS as we speak it towards a peer."""
+        return ClientTls(certificate=self.certificate, key=self.key, authorities=self.authorities)
+
 
 class Sender(_Section):
-    """Who may send to us by DICOM."""
+    """Who may send to us by DICOM, and who may ask for what we keep."""
 
     ae_title: str = Field("*", description="Calling AE title, or `*` for any.")
     addresses: tuple[str, ...] = Field(("127.0.0.0/8", "::1/128"), description="Networks that it may come from.")
     port: Port | None = Field(None, description="Where it listens for answers to storage commitments; empty: none are sent.")
     host: str = Field("", description="Its host for such answers; empty: the address that it called from.")
+    encrypted: bool = Field(False, description="Speak TLS for such answers.")
+    tls: Tls = Field(Tls(), description="Our certificate for such answers, and whom to trust; empty: that of `dicom.tls`.")
+    query: bool | None = Field(
+        None,
+        description="Whether it may ask for and fetch what we keep, by C-FIND, C-GET and C-MOVE. Empty: where `addresses` are "
+        "this machine or single hosts, or peers need a certificate (`dicom.tls.authorities`).",
+    )
     priority: Literal["emergency", "inpatient", "routine", "backfill"] = Field(
         "routine", description="Urgency of what it sends, where no rule says otherwise."
     )
@@ -77,6 +89,12 @@ class Sender(_Section):
         for network in value:
             ipaddress.ip_network(network)
         return value
+
+    @property
+    def is_of_hosts(self) -> bool:
+        """Whether it lists this machine and single hosts alone, no networks."""
+        networks = map(ipaddress.ip_network, self.addresses)
+        return all(network.is_loopback or network.num_addresses == 1 for network in networks)
 
 
 class Dicom(_Section):
@@ -93,6 +111,15 @@ class Dicom(_Section):
     max_object_mb: int = Field(1024, ge=1, description="Largest object that is taken, in MB.")
     max_study_mb: int = Field(8192, ge=1, description="Largest study that is taken, in MB.")
     idle_timeout_s: Seconds = Field(60, description="A silent association is ended after this time.")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "Dicom":
+        everywhere = [one for one in self.senders if any(ipaddress.ip_network(net).prefixlen == 0 for net in one.addresses)]
+        if self.tls.authorities is None and any(sender.query for sender in everywhere):
+            raise ValueError(
+                "query is for listed networks; from all addresses it needs tls.authorities, since anyone can bear a title"
+            )
+        return self
 
 
 class PriorityRule(_Section):
@@ -124,6 +151,7 @@ class Pacs(_Section):
     port: Port | None = Field(None, description="Its port, for C-FIND and C-MOVE.")
     url: str = Field("", description="Its DICOMweb root, for QIDO-RS and WADO-RS, used instead where set.")
     token: str = Field("", description="Bearer token for its DICOMweb.", repr=False)
+    encrypted: bool = Field(False, description="Speak TLS for C-FIND and C-MOVE.")
     tls: Tls = Field(Tls(), description="TLS towards it.")
 
 

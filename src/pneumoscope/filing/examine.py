@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pydicom
 
@@ -15,6 +15,8 @@ from pneumoscope.store.schema import Priority
 
 #: More than any text that the node files by; what is longer was made to fill the database.
 MAX_TEXT_CHARACTERS = 4096
+#: More than any File Meta Information; what is longer is private and was made to mislead.
+_META_BYTES = 64 * 1024
 
 
 class Rule(NamedTuple):
@@ -50,15 +52,21 @@ def examine(path: Path, rules: Sequence[Rule]) -> Examined:
 def digest(path: Path) -> str:
     """SHA-256 of the dataset alone: preamble and file meta differ with every hop. Raises OSError."""
     with path.open("rb") as file:
-        file.seek(_dataset_offset(file.read(144)))
+        file.seek(dataset_offset(file))
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _dataset_offset(start: bytes) -> int:
-    """Where the dataset begins, from the first 144 bytes: behind File Meta Information Group Length (PS3.10 7.1)."""
-    if start[128:132] != b"DICM" or start[132:140] != b"\x02\x00\x00\x00UL\x04\x00":
+def dataset_offset(file: BinaryIO) -> int:
+    """Where the dataset begins: behind the File Meta Information (PS3.10 7.1), whatever its length says. Raises OSError."""
+    start = file.read(_META_BYTES)
+    if start[128:132] != b"DICM":
         return 0
-    return 144 + int.from_bytes(start[140:144], "little")
+    offset = 132
+    while start[offset : offset + 2] == b"\x02\x00":
+        long = start[offset + 4 : offset + 6] in (b"OB", b"UN", b"UT")  # PS3.5 7.1.2
+        end = offset + (12 if long else 8)
+        offset = end + int.from_bytes(start[offset + (8 if long else 6) : end], "little")
+    return offset
 
 
 def _fault(path: Path, header: Header) -> str:

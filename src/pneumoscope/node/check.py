@@ -25,7 +25,7 @@ from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
 from pneumoscope.store import Database, accounts, processes
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
-from pneumoscope.worker.destinations import as_tls, make_destination
+from pneumoscope.worker.destinations import make_destination
 
 CERTIFICATE_WARNING = timedelta(days=30)
 CLOCK_TOLERANCE_S = 5.0
@@ -199,7 +199,7 @@ def _free(host: str, port: int, otherwise: str) -> Finding:
 
 def _echo(settings: Settings, ae_title: str, host: str, port: int | None) -> Finding:
     assert port is not None
-    tls = as_tls(settings.dicom.tls) if settings.dicom.tls.certificate else None
+    tls = settings.dicom.tls.as_client() if settings.dicom.tls.certificate else None
     peer = Peer(
         ae_title=ae_title,
         host=host,

@@ -40,3 +40,10 @@ def _within(address: str, networks: tuple[str, ...]) -> bool:
         return False
     mapped = getattr(found, "ipv4_mapped", None)
     return any((mapped or found) in ipaddress.ip_network(network) for network in networks)
+
+
+def may_query(settings: Dicom, sender: Sender) -> bool:
+    """Whether an admitted caller may be told of patients and be sent their images: a title alone is no proof of who calls."""
+    if sender.query is None:
+        return sender.is_of_hosts or settings.tls.authorities is not None
+    return sender.query

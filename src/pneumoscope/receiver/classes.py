@@ -11,6 +11,7 @@ from pydicom.uid import (
     EncapsulatedPDFStorage,
     EnhancedCTImageStorage,
     EnhancedSRStorage,
+    ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
     LegacyConvertedEnhancedCTImageStorage,
@@ -48,5 +49,5 @@ STORED: tuple[UID, ...] = (
     KeyObjectSelectionDocumentStorage,
     EncapsulatedPDFStorage,
 )
-#: What the pipeline decodes, and lossy JPEG, which is kept and not read.
-SYNTAXES = (*DECODABLE, *sorted(LOSSY_JPEG))
+#: What the pipeline decodes, the one that loses no value representation first, and lossy JPEG, which is kept and not read.
+SYNTAXES = (*sorted(DECODABLE, key=lambda syntax: syntax != ExplicitVRLittleEndian), *sorted(LOSSY_JPEG))

@@ -1,5 +1,6 @@
 """Storage commitment (PS3.4 J): what others ask is noted and answered later; what they answer to us goes to the outbox."""
 
+import ssl
 from datetime import timedelta
 
 import structlog
@@ -12,8 +13,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModelInstance,
 )
 
-from pneumoscope.config import Sender
+from pneumoscope.config import Sender, Tls
 from pneumoscope.delivery.mended import Entity
+from pneumoscope.errors import OperatorNeeded
 from pneumoscope.receiver.admission import Rejection, admit
 from pneumoscope.receiver.house import Caller, House
 from pneumoscope.store import arrivals, commitments, outbox
@@ -92,13 +94,18 @@ def _answer(
         return "no-longer-admitted"
     if sender.port is None:
         return "no-port-for-answer"
+    try:
+        tls = _tls(house, sender)
+    except OperatorNeeded as fault:
+        return fault.code
     report = judge(house, transaction_uid, [(a, b) for a, b in items])
     node = Entity(house.settings.dicom.ae_title)
     node.acse_timeout = node.dimse_timeout = node.network_timeout = node.connection_timeout = 10
     node.add_requested_context(StorageCommitmentPushModel)
     role = SCP_SCU_RoleSelectionNegotiation()  # we ask for the association, and are the provider (PS3.4 J.3.3)
     role.sop_class_uid, role.scu_role, role.scp_role = StorageCommitmentPushModel, False, True
-    assoc = node.associate(sender.host or address, sender.port, ae_title=title, ext_neg=[role])
+    host = sender.host or address
+    assoc = node.associate(host, sender.port, ae_title=title, ext_neg=[role], tls_args=(tls, host) if tls else None)
     if not assoc.is_established:
         return "peer-unreachable"
     try:
@@ -111,6 +118,14 @@ def _answer(
     finally:
         assoc.release()
     return "" if status and status.Status == SUCCESS else "peer-refused"
+
+
+def _tls(house: House, sender: Sender) -> ssl.SSLContext | None:
+    """As the sender's entry has it; ours of the listener where it names no files of its own. Raises OperatorNeeded."""
+    if not sender.encrypted:
+        return None
+    own = sender.tls if sender.tls != Tls() else house.settings.dicom.tls
+    return own.as_client().context()
 
 
 def judge(house: House, transaction_uid: str, items: list[tuple[str, str]]) -> Dataset:

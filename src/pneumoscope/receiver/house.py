@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
+from pneumoscope.children import Children
 from pneumoscope.config import Sender, Settings
 from pneumoscope.filing import Spool
 from pneumoscope.receiver.room import Room
@@ -36,6 +37,7 @@ class Entry:
     outcome: str = "success"
     actor: str
     address: str
+    StudyInstanceUID: str = ""
     detail: str = ""
 
 
@@ -48,6 +50,7 @@ class House:
     spool: Spool
     room: Room
     process_id: str
+    children: Children = field(default_factory=Children)  # they decode what goes to peers that take it no other way
     priorities: dict[str, Priority] = field(default_factory=dict)  # of arrivals that are open or not filed yet
     elsewhere: set[str] = field(default_factory=set)  # arrivals that another thread files
     over: "SimpleQueue[str]" = field(default_factory=SimpleQueue)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import warnings
 from contextlib import suppress
 
 import structlog
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 def run(settings: Settings) -> None:
     """Receive until asked to stop."""
     telemetry.set_up(settings, kind="receiver")
+    warnings.simplefilter("ignore")  # pydicom's quote values, which may be a patient's
     stop = stop_event()
     store = open_store(settings)
     with store.database.begin() as db:
@@ -59,4 +61,5 @@ def run(settings: Settings) -> None:
     with suppress(PneumoscopeError, OSError):  # what cannot be filed now stays in the spool
         clerk.file()
     store.database.insist(lambda db: processes.bury(db, process_id), patience_s=5)
+    house.children.close()
     store.database.close()

@@ -18,7 +18,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 from pynetdicom.transport import ThreadedAssociationServer
 
-from pneumoscope.receiver import commitment, notices
+from pneumoscope.receiver import commitment, notices, queries
 from pneumoscope.receiver.admission import Rejection, admit
 from pneumoscope.receiver.classes import STORED, SYNTAXES
 from pneumoscope.receiver.house import Caller, Entry, House
@@ -75,7 +75,10 @@ class Listener:
         ae.maximum_pdu_size = settings.max_pdu_bytes
         ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = ACSE_TIMEOUT_S, 60, settings.idle_timeout_s
         for stored in STORED:
-            ae.add_supported_context(stored, list(SYNTAXES))
+            # both roles: who fetches by C-GET is the provider of these
+            ae.add_supported_context(stored, list(SYNTAXES), scu_role=True, scp_role=True)
+        for model in queries.MODELS:
+            ae.add_supported_context(model, list(queries.SYNTAXES))
         for asked in (Verification, ModalityPerformedProcedureStep, InstanceAvailabilityNotification):
             ae.add_supported_context(asked)
         # both roles: others ask us for commitment, and answer what we asked them
@@ -97,6 +100,7 @@ class Listener:
 
         class Handler(SwiftHandler):
             storing, most_pdu_bytes = Storing(self._house), settings.max_pdu_bytes
+            operate = queries.Queries(self._house).operate
 
         address, contexts = (settings.host, settings.port), Contexts(ae.supported_contexts)
         server = _Server(ae, address, settings.ae_title, contexts, context, handlers, Handler)

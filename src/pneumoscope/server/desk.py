@@ -8,8 +8,8 @@ import anyio
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from pneumoscope.children import Children
 from pneumoscope.config import Settings
-from pneumoscope.server.children import Children
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.headers import Headers
 from pneumoscope.server.live import Live

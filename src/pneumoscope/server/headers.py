@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import sqlalchemy as sa
 
+from pneumoscope.children import Children
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.server.child.describe import Described, describe, described_by
-from pneumoscope.server.children import Children
 from pneumoscope.store import FileStore
 
 CAPACITY_BYTES = 64 * 2**20

@@ -1,4 +1,4 @@
-"""Questions to the archive, as QIDO-RS asks them (PS3.18 10.6): matching (PS3.4 C.2.2.2) on the columns of the tables."""
+"""Questions to the archive, as QIDO-RS (PS3.18 10.6) and C-FIND (PS3.4 C.4.1) ask them: matching (PS3.4 C.2.2.2) by columns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,35 @@ Condition = sa.ColumnElement[bool]
 
 
 class Level(IntEnum):
-    """What a question is about."""
+    """What a question is about. ``PATIENT``: asked by C-FIND alone."""
 
+    PATIENT = -1
     STUDY = 0
     SERIES = 1
     INSTANCE = 2
 
 
-_STUDY_TEXT = ("PatientID", "PatientSex", "StudyID", "AccessionNumber", "StudyDescription")
+_PATIENT_TEXT = ("PatientID", "PatientSex")
+_STUDY_TEXT = ("StudyID", "AccessionNumber", "StudyDescription")
 _SERIES_TEXT = ("Modality", "SeriesDescription", "BodyPartExamined", "Manufacturer")
 _IMAGE_NUMBERS = ("InstanceNumber", "Rows", "Columns", "NumberOfFrames")
+_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+_STUDY = (
+    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", *_PATIENT),
+    *("StudyInstanceUID", "StudyID", "StudyDescription", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"),
+)
+_SERIES = (
+    *("Modality", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "BodyPartExamined", "Manufacturer"),
+    "NumberOfSeriesRelatedInstances",
+)
+_INSTANCE = ("SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Rows", "Columns", "NumberOfFrames")
+#: Keywords that rows of each level have, as far as anyone outside is told.
+SERVED = {
+    Level.PATIENT: (*_PATIENT, "NumberOfPatientRelatedStudies"),
+    Level.STUDY: _STUDY,
+    Level.SERIES: _STUDY + _SERIES,
+    Level.INSTANCE: _STUDY + _SERIES + _INSTANCE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +60,12 @@ def matchable(level: Level) -> frozenset[str]:
 
 def find(db: sa.Connection, question: Question) -> list[sa.RowMapping]:
     """Rows of the columns of the level and of those above it, always in one order. Raises ValueError for a malformed value."""
-    conditions = [
-        _KEYS[keyword][1](db, value) for keyword, value in question.keys.items() if value.replace("*", "") and keyword in _KEYS
-    ]
-    query = _FROM[question.level]().where(*conditions).limit(question.limit).offset(question.offset)
+    query = _FROM[question.level]().where(*_conditions(db, question.keys)).limit(question.limit).offset(question.offset)
     return list(db.execute(query).mappings())
+
+
+def _conditions(db: sa.Connection, keys: Mapping[str, str]) -> list[Condition]:
+    return [_KEYS[keyword][1](db, value) for keyword, value in keys.items() if value.replace("*", "") and keyword in _KEYS]
 
 
 def modalities(db: sa.Connection, StudyInstanceUIDs: Sequence[str]) -> dict[str, list[str]]:
@@ -75,8 +95,25 @@ def images(
     return list(db.execute(sa.select(image).where(*conditions).order_by(*order)).mappings())
 
 
+def files(db: sa.Connection, keys: Mapping[str, str], *, limit: int) -> list[sa.RowMapping]:
+    """What is needed to send the objects that ``keys`` select, in the order of their studies, series and numbers."""
+    columns = (image.c.StudyInstanceUID, image.c.SOPClassUID, image.c.SOPInstanceUID, image.c.TransferSyntaxUID, image.c.key)
+    return list(db.execute(_instances().with_only_columns(*columns).where(*_conditions(db, keys)).limit(limit)).mappings())
+
+
 def _count(*where: Condition) -> sa.ScalarSelect[int]:
     return sa.select(sa.func.count()).select_from(image).where(*where).scalar_subquery()
+
+
+def _patients() -> sa.Select[tuple[object, ...]]:
+    """By their number; where studies tell differently of a patient, any of what they tell."""
+    told = (sa.func.max(study.c[keyword]).label(keyword) for keyword in _PATIENT if keyword != "PatientID")
+    return (
+        sa.select(study.c.PatientID, *told, sa.func.count().label("NumberOfPatientRelatedStudies"))
+        .where(study.c.PatientID != "")
+        .group_by(study.c.PatientID)
+        .order_by(study.c.PatientID)
+    )
 
 
 def _studies() -> sa.Select[tuple[object, ...]]:
@@ -109,7 +146,7 @@ def _instances() -> sa.Select[tuple[object, ...]]:
 
 
 _SERIES_COUNT = "NumberOfSeriesRelatedInstances"
-_FROM = {Level.STUDY: _studies, Level.SERIES: _series, Level.INSTANCE: _instances}
+_FROM = {Level.PATIENT: _patients, Level.STUDY: _studies, Level.SERIES: _series, Level.INSTANCE: _instances}
 
 
 def _by_text(column: sa.ColumnElement[str]) -> Callable[[sa.Connection, str], Condition]:
@@ -186,10 +223,11 @@ _KEYS: dict[str, tuple[Level, Callable[[sa.Connection, str], Condition]]] = {
     "StudyInstanceUID": (Level.STUDY, _by_uid(study.c.StudyInstanceUID)),
     "StudyDate": (Level.STUDY, _by_range(study.c.StudyDate, digits=8)),
     "StudyTime": (Level.STUDY, _by_range(study.c.StudyTime, digits=6)),
-    "PatientBirthDate": (Level.STUDY, _by_range(study.c.PatientBirthDate, digits=8)),
-    "PatientName": (Level.STUDY, _by_name(study.c.PatientName)),
+    "PatientBirthDate": (Level.PATIENT, _by_range(study.c.PatientBirthDate, digits=8)),
+    "PatientName": (Level.PATIENT, _by_name(study.c.PatientName)),
     "ReferringPhysicianName": (Level.STUDY, _by_name(study.c.ReferringPhysicianName)),
     "ModalitiesInStudy": (Level.STUDY, _modality_in_study),
+    **{keyword: (Level.PATIENT, _by_text(study.c[keyword])) for keyword in _PATIENT_TEXT},
     **{keyword: (Level.STUDY, _by_text(study.c[keyword])) for keyword in _STUDY_TEXT},
     "SeriesInstanceUID": (Level.SERIES, _by_uid(series.c.SeriesInstanceUID)),
     "SeriesNumber": (Level.SERIES, _by_number(series.c.SeriesNumber)),

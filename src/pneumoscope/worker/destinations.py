@@ -3,7 +3,6 @@
 from pneumoscope import config
 from pneumoscope.config import AnyDestination, Settings
 from pneumoscope.delivery import Destination
-from pneumoscope.delivery.connection import Tls
 from pneumoscope.delivery.fhir import FhirServer
 from pneumoscope.delivery.folder import Folder
 from pneumoscope.delivery.hl7 import Hl7Listener
@@ -22,7 +21,7 @@ def make_destination(given: AnyDestination, settings: Settings) -> Destination:
                 port=given.port,
                 calling_ae_title=settings.dicom.ae_title,
                 commitment=given.commitment,
-                tls=as_tls(given.tls) if given.encrypted else None,
+                tls=given.tls.as_client() if given.encrypted else None,
                 timeout_s=given.timeout_s,
             )
         case config.Hl7Destination():
@@ -32,7 +31,7 @@ def make_destination(given: AnyDestination, settings: Settings) -> Destination:
                 port=given.port,
                 receiving_application=given.receiving_application,
                 receiving_facility=given.receiving_facility,
-                tls=as_tls(given.tls) if given.encrypted else None,
+                tls=given.tls.as_client() if given.encrypted else None,
                 timeout_s=given.timeout_s,
             )
         case config.FolderDestination():
@@ -45,11 +44,6 @@ def make_destination(given: AnyDestination, settings: Settings) -> Destination:
                 token=given.token,
                 user=given.user,
                 password=given.password,
-                tls=as_tls(given.tls),
+                tls=given.tls.as_client(),
                 timeout_s=given.timeout_s,
             )
-
-
-def as_tls(tls: config.Tls) -> Tls:
-    """TLS as a client speaks it."""
-    return Tls(certificate=tls.certificate, key=tls.key, authorities=tls.authorities)

@@ -1,9 +1,7 @@
 """Who may send: titles, networks, certificates; each decision stands in the audit trail."""
 
-import importlib.util
 import ssl
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from receiver_node import Make, Receiver
@@ -43,26 +41,6 @@ def test_a_listed_title_from_elsewhere_is_refused(make: Make) -> None:
     receiver = make(ELSEWHERE)
     assert rejection(receiver) == (1, 1, 3)
     wait_for(lambda: receiver.audited("refused") == ["address"], what="the audit entry")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server and a client that it signed, and a stranger."""
-    folder = tmp_path_factory.mktemp("certificates")
-    _helper().make_certificates(folder)
-    return folder
-
-
-def _helper() -> ModuleType:
-    path = Path(__file__).parents[1] / "delivery" / "delivery_certificates.py"
-    spec = importlib.util.spec_from_file_location("delivery_certificates", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules.setdefault(spec.name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 def tls(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """Storage commitment that survives a restart, counts of images by MPPS and IAN, and the watched folder."""
 
 import shutil
+import ssl
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ def association(receiver: Receiver, *classes: str, title: str = "CT1") -> Iterat
 
 
 @contextmanager
-def listener(port: int) -> Iterator[list[tuple[int, Dataset]]]:
+def listener(port: int, tls: ssl.SSLContext | None = None) -> Iterator[list[tuple[int, Dataset]]]:
     """A modality that hears answers to its requests for commitment."""
     heard: list[tuple[int, Dataset]] = []
 
@@ -52,14 +53,15 @@ def listener(port: int) -> Iterator[list[tuple[int, Dataset]]]:
 
     ae = AE("CT1")
     ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
-    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, hear)])
+    handlers = [(evt.EVT_N_EVENT_REPORT, hear)]
+    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
     try:
         yield heard
     finally:
         server.shutdown()
 
 
-def ask(receiver: Receiver, *items: tuple[str, str]) -> str:
+def ask(receiver: Receiver, *items: tuple[str, str], title: str = "CT1") -> str:
     wanted = Dataset()
     wanted.TransactionUID = generate_uid()
     wanted.ReferencedSOPSequence = []
@@ -67,7 +69,7 @@ def ask(receiver: Receiver, *items: tuple[str, str]) -> str:
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = SOPClassUID, SOPInstanceUID
         wanted.ReferencedSOPSequence.append(item)
-    with association(receiver, StorageCommitmentPushModel) as assoc:
+    with association(receiver, StorageCommitmentPushModel, title=title) as assoc:
         status, _ = assoc.send_n_action(wanted, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
         assert status.Status == 0x0000
     return str(wanted.TransactionUID)
@@ -115,6 +117,28 @@ def test_commitment_outlives_the_receiver(make: Make, study: Path, study_uids: l
         receiver.start()
         wait_for(lambda: heard, what="the answer")
         assert len(heard[0][1].ReferencedSOPSequence) == 24
+
+
+def test_commitment_is_answered_by_tls(make: Make, study: Path, study_uids: list[str], certificates: Path) -> None:
+    port, own = free_port(), {name: certificates / name for name in ("client.pem", "client.key", "ca.pem")}
+    files = f'certificate = "{own["client.pem"]}"\nkey = "{own["client.key"]}"\nauthorities = "{own["ca.pem"]}"\n'
+    reached = f'port = {port}\nhost = "localhost"\nencrypted = true\n'
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=own["ca.pem"])
+    theirs.verify_mode = ssl.CERT_REQUIRED
+    theirs.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    receiver = make(
+        f'[[dicom.senders]]\nae_title = "CT1"\n{reached}[dicom.senders.tls]\n{files}'
+        f'[[dicom.senders]]\nae_title = "CT2"\n{reached}'  # trusts whom the system trusts
+    )
+    receiver.send(study)
+    receiver.at_rest(24)
+    with listener(port, theirs) as heard:
+        ask(receiver, (CTImageStorage, study_uids[0]))
+        wait_for(lambda: heard, what="the answer")
+        assert [item.ReferencedSOPInstanceUID for item in heard[0][1].ReferencedSOPSequence] == [study_uids[0]]
+        ask(receiver, (CTImageStorage, study_uids[0]), title="CT2")
+        wait_for(lambda: "peer-unreachable" in {row["code"] for row in receiver.rows(commitment)}, what="a failed attempt")
+        assert len(heard) == 1
 
 
 def test_commitment_without_a_port_to_answer_to_is_seen(receiver: Receiver) -> None:

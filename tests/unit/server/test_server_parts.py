@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from pneumoscope.children import Children
 from pneumoscope.errors import Rejected, RetryLater
-from pneumoscope.server.children import Children
 from pneumoscope.server.dicomweb.accept import DICOM, OCTETS, Offer, choose
 from pneumoscope.server.dicomweb.query import parse
 from pneumoscope.server.multipart import Parts, media_type_of

@@ -11,10 +11,10 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from pneumoscope.children.frames import _by_gdcm, open_whole, read_frames, values
+from pneumoscope.children.transcode import as_plain
 from pneumoscope.errors import Rejected
-from pneumoscope.server.child.frames import _by_gdcm, open_whole, read_frames, values
 from pneumoscope.server.child.picture import Look, picture
-from pneumoscope.server.child.transcode import as_explicit
 
 
 def write(path: Path, pixels: bytes, **elements: object) -> Path:
@@ -98,7 +98,7 @@ def test_jpeg_lossless_is_decoded_by_gdcm(tmp_path: Path) -> None:
     found = read_frames(path, [1], decode=True)
     assert not found.stored
     assert np.array_equal(np.frombuffer(found.contents[0], "<u2").reshape(array.shape), array)
-    assert np.array_equal(pydicom.dcmread(BytesIO(as_explicit(path))).pixel_array, array)
+    assert np.array_equal(pydicom.dcmread(BytesIO(as_plain(path))).pixel_array, array)
     assert read_frames(path, [1], decode=False).stored
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from pneumoscope.children.frames import frame_count, open_whole, values
 from pneumoscope.errors import Rejected
-from pneumoscope.server.child.frames import frame_count, open_whole, values
 
 LUNG_WINDOW = (-600.0, 1500.0)
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from pneumoscope.server.child.frames import MAX_ANSWER_BYTES, Frames, read_frames
+from pneumoscope.children.frames import MAX_ANSWER_BYTES, Frames, read_frames
 from pneumoscope.server.child.values import bulk_value
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.accept import OCTETS, Offer, choose

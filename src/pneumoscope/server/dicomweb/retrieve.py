@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from pneumoscope.children.transcode import as_plain
 from pneumoscope.server.child.describe import ROOT
-from pneumoscope.server.child.transcode import as_explicit
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.accept import DICOM, JSON, Offer, choose, need_json
 from pneumoscope.server.dicomweb.paths import PREFIX, Object, Series, Study, root_of, rows_of
@@ -102,7 +102,7 @@ def _part(desk: Desk, row: sa.RowMapping, path: File, asked: str, root: str) -> 
         return Outgoing(media_type=media_type, size=path.stat().st_size, content=_blocks(path), location=location)
 
     def decoded() -> Iterator[bytes]:
-        yield desk.children.call(as_explicit, path)
+        yield desk.children.call(as_plain, path)
 
     return Outgoing(media_type=media_type, size=None, content=decoded(), location=location)
 

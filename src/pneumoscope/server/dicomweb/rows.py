@@ -4,19 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pneumoscope.dicomjson import Json, element
-from pneumoscope.store.search import Level
-
-_STUDY = (
-    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName", "PatientID"),
-    *("PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID", "StudyDescription"),
-    *("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"),
-)
-_SERIES = (
-    *("Modality", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "BodyPartExamined", "Manufacturer"),
-    "NumberOfSeriesRelatedInstances",
-)
-_INSTANCE = ("SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Rows", "Columns", "NumberOfFrames")
-SERVED = {Level.STUDY: _STUDY, Level.SERIES: _STUDY + _SERIES, Level.INSTANCE: _STUDY + _SERIES + _INSTANCE}
+from pneumoscope.store.search import SERVED, Level
 
 
 def dataset(row: Mapping[str, Any], *, level: Level, root: str, modalities: Sequence[str] = ()) -> Json:

@@ -1,16 +1,16 @@
-"""A file in Explicit VR Little Endian, whatever it is stored as."""
+"""A file in Explicit or Implicit VR Little Endian, whatever it is stored as."""
 
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pneumoscope.server.child.frames import MAX_ANSWER_BYTES, frame_count, syntax_of, values
+from pneumoscope.children.frames import MAX_ANSWER_BYTES, frame_count, syntax_of, values
 
 
-def as_explicit(path: Path) -> bytes:
-    """The object as a DICOM file in Explicit VR Little Endian. Raises Rejected."""
+def as_plain(path: Path, *, implicit_vr: bool = False) -> bytes:
+    """The object as a DICOM file, its pixels decoded. Raises Rejected."""
     dataset = pydicom.dcmread(path, force=True)
     syntax = syntax_of(dataset)
     if syntax.is_encapsulated and "PixelData" in dataset:
@@ -31,6 +31,6 @@ def as_explicit(path: Path) -> bytes:
 
         dataset.PixelData = np.frombuffer(dataset.PixelData, ">u2").astype("<u2").tobytes()
     buffer = BytesIO()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    pydicom.dcmwrite(buffer, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit_vr else ExplicitVRLittleEndian
+    pydicom.dcmwrite(buffer, dataset, implicit_vr=implicit_vr, little_endian=True, enforce_file_format=True)
     return buffer.getvalue()

@@ -49,14 +49,13 @@ NEEDED = {
         "POST /account/sessions/{session_id}/end",
         "POST /account/sessions/end",
     ],
-    "list": ["GET /", "GET /api/studies", "GET /events", "GET /viewer/"],
+    "list": ["GET /", "GET /api/studies", "GET /api/studies/{study}/state", "GET /events", "GET /viewer/"],
     "judge": ["POST /readings/{reading_id}/review"],
     "compare": ["GET /agreement"],
     "open": [
         "GET /studies/{study}",
         "GET /api/studies/{study}",
         "GET /studies/{study}/mark",
-        "GET /api/studies/{study}/state",
         "GET /readings/{reading_id}/thumbnail",
         "GET /readings/{reading_id}/{name}",
         "GET /viewer/{place:path}",
@@ -115,8 +114,8 @@ WANTED = {route: need for need, routes in NEEDED.items() for route in routes}
 def routes(found: list) -> Iterator[str]:
     """FastAPI keeps included routers as such."""
     for route in found:
-        if isinstance(getattr(route, "original_route", route), APIWebSocketRoute):
-            yield f"WS {route.path}"
+        if isinstance(original := getattr(route, "original_route", route), APIWebSocketRoute):
+            yield f"WS {original.path}"
         elif isinstance(route, APIRoute) or hasattr(route, "methods"):
             yield from (f"{method} {route.path}" for method in route.methods)
         elif hasattr(route, "effective_route_contexts"):

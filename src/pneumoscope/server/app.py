@@ -1,6 +1,5 @@
 """The application: layers around, routes within."""
 
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +11,6 @@ from pneumoscope import __version__
 from pneumoscope.config import Settings
 from pneumoscope.server import api, pages, problems, rights, statics, upload, viewer, watch
 from pneumoscope.server.access import Access
-from pneumoscope.server.child.describe import get_ready
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow
 from pneumoscope.server.outer import Outer
@@ -28,7 +26,6 @@ def build(settings: Settings, store: Store) -> FastAPI:
         desk = Desk(settings=settings, store=store, pulse=Pulse(store.database))
         await anyio.to_thread.run_sync(desk.pulse.start)
         app.state.desk = desk
-        threading.Thread(target=desk.children.warm_up, args=(get_ready,), name="warming up", daemon=True).start()
         try:
             yield
         finally:

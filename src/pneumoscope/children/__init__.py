@@ -12,7 +12,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -38,7 +37,7 @@ class Children:
     """As many children as ``count``, each started when it is needed first."""
 
     def __init__(self, *, count: int = 2, limit_s: float = 30.0) -> None:
-        self._limit_s, self._count = limit_s, count
+        self._limit_s = limit_s
         self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
         for _ in range(count):
             self._idle.put(None)
@@ -71,13 +70,6 @@ class Children:
         if isinstance(answer, BaseException):
             raise answer
         return cast(Result, answer)
-
-    def warm_up(self, function: Callable[[], object]) -> None:
-        """Start every child now and have it do ``function``, so that the first who asks need not wait for them."""
-        with ThreadPoolExecutor(self._count) as pool:
-            for done in [pool.submit(self.call, function) for _ in range(self._count)]:
-                with contextlib.suppress(PneumoscopeError):
-                    done.result()
 
     def close(self) -> None:
         """End all children; calls under way end theirs."""

@@ -51,20 +51,26 @@ def install(archive: Path | None = None, *, folder: Path = FOLDER) -> bool:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fetched = archive or _fetch(folder.parent)
-        _check(fetched)
-        with tempfile.TemporaryDirectory(prefix=".ohif-", dir=folder.parent) as name:
-            whole = Path(name) / "viewer"
-            _unpack(fetched, whole)
-            (whole / _MARK).write_text(pinned().integrity, encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            whole.rename(folder)
-        if archive is None:
-            fetched.unlink()
+        try:
+            _check(fetched)
+            _put(fetched, folder)
+        finally:
+            if archive is None:
+                fetched.unlink()
     except OSError as fault:
         raise OperatorNeeded(
             f"The viewer cannot be put in place: {fault.strerror or type(fault).__name__}.", code="viewer-unwritable"
         ) from fault
     return True
+
+
+def _put(archive: Path, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".ohif-", dir=folder.parent) as name:
+        whole = Path(name) / "viewer"
+        _unpack(archive, whole)
+        (whole / _MARK).write_text(pinned().integrity, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        whole.rename(folder)
 
 
 def _fetch(folder: Path) -> Path:
@@ -98,6 +104,8 @@ def _download(url: str, partial: Path) -> Path:
             if have and answer.status != 206:
                 file.truncate(0)
             shutil.copyfileobj(answer, file, _BLOCK_BYTES)
+            if answer.length:  # what is still to come; http.client does not tell
+                raise ConnectionError("broken off")
     except urllib.error.HTTPError as fault:
         if fault.code != 416:  # nothing is left to fetch
             raise
@@ -108,8 +116,6 @@ def _check(archive: Path) -> None:
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha512").digest()
     if f"sha512-{base64.b64encode(digest).decode()}" != pinned().integrity:
-        if archive.suffix == ".part":
-            archive.unlink()  # what is wrong must not be gone on with
         raise OperatorNeeded(
             f"The archive is not {pinned().name} {pinned().version}: its SHA-512 is another than the pinned one.",
             code="viewer-wrong",

@@ -1,6 +1,5 @@
 """The application: layers around, routes within."""
 
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -31,7 +30,6 @@ from pneumoscope.server import (
     watch,
 )
 from pneumoscope.server.access import Access
-from pneumoscope.server.child.describe import get_ready
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow, subscribers, workitems
@@ -61,7 +59,6 @@ def build(settings: Settings, store: Store) -> FastAPI:
         desk.live.start()
         await anyio.to_thread.run_sync(store.database.insist, subscriptions.tell_of_restart)
         app.state.desk = desk
-        threading.Thread(target=desk.children.warm_up, args=(get_ready,), name="warming up", daemon=True).start()
         try:
             yield
         finally:

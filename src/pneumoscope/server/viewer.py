@@ -14,15 +14,21 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
+from starlette.background import BackgroundTask
+from starlette.datastructures import QueryParams
 
+from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
 from pneumoscope.server.statics import FOLDER as STATIC
+from pneumoscope.store import search
+from pneumoscope.store.files import is_uid
 
 #: Beside the packages of this installation, and gone with them.
 FOLDER = Path(sys.prefix) / "share" / "pneumoscope" / "ohif"
 _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._/-]{0,200}")
 _HASHED = re.compile(r"(?:^|\.)[0-9a-f]{16}\.[a-z0-9]+$")
 _KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
 _ASK = {"Cache-Control": "private, no-cache"}
@@ -36,12 +42,21 @@ def studies() -> Response:
 
 
 @router.get("/viewer/{place:path}", dependencies=[needs(Right.OPEN)])
-def viewer(request: Request) -> Response:
+def viewer(request: Request, desk: AtDesk) -> Response:
     """The viewer's page, or how to get it."""
     index = FOLDER / "index.html"
     if not index.is_file():
         return page(request, "viewer.html", status=503)
-    return FileResponse(index, headers={**_ASK, "Content-Security-Policy": _policy(index.stat().st_mtime_ns)})
+    headers = {**_ASK, "Content-Security-Policy": _policy(index.stat().st_mtime_ns)}
+    return FileResponse(index, headers=headers, background=BackgroundTask(_open_headers, desk, request.query_params))
+
+
+def _open_headers(desk: Desk, query: QueryParams) -> None:
+    """Have at hand what the viewer will ask for once the browser has understood its scripts, which takes seconds."""
+    study = query.get("StudyInstanceUIDs", "")
+    with desk.store.database.look() as db:
+        rows = search.images(db, study) if is_uid(study) else []
+    desk.headers.of(rows, files=desk.store.files, children=desk.children)
 
 
 @router.get("/app-config.js")
@@ -53,16 +68,17 @@ def configuration() -> Response:
 @router.get("/{name:path}")
 def file(name: str) -> Response:
     """One of the viewer's files; what comes last among the routes."""
-    found = (FOLDER / name).resolve()
-    if not name or not found.is_relative_to(FOLDER) or not found.is_file():
+    found = (FOLDER / name).resolve() if _NAME.fullmatch(name) else FOLDER
+    if not found.is_relative_to(FOLDER) or not found.is_file():
         raise Problem(404, "not-found", "There is nothing here.")
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    headers = _KEEP if _HASHED.search(name) else _ASK
-    return FileResponse(found, media_type=media_type, headers={**headers, "Content-Security-Policy": _policy()})
+    index = FOLDER / "index.html"
+    headers = {"Content-Security-Policy": _policy(index.stat().st_mtime_ns)}  # workers have that of their script
+    return FileResponse(found, media_type=media_type, headers=headers | (_KEEP if _HASHED.search(name) else _ASK))
 
 
 @cache
-def _policy(_changed: int = 0) -> str:
+def _policy(_changed_ns: int) -> str:
     inline = _INLINE.findall((FOLDER / "index.html").read_bytes())
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in inline)
     return (

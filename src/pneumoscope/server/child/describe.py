@@ -32,10 +32,6 @@ def describe(files: list[tuple[str, str]]) -> list[Described | None]:
     return [_describe(Path(path), place) for path, place in files]
 
 
-def get_ready() -> None:
-    """What opens objects is imported when this returns."""
-
-
 def _describe(path: Path, place: str) -> Described | None:
     try:
         dataset, has_pixels = open_header(path)

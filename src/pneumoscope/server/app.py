@@ -31,6 +31,7 @@ from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow, subscribers, workitems
 from pneumoscope.server.outer import Outer
 from pneumoscope.server.pulse import Pulse
+from pneumoscope.server.together import channel, meetings
 from pneumoscope.store import Store, subscriptions
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
     )
     problems.install(app)
     routed = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, upload, api, pages, review, agreement)
-    for part in (*routed, login, account, people, trail, statics):
+    for part in (*routed, meetings, channel, login, account, people, trail, statics):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

@@ -1,6 +1,7 @@
 """Two people at two browsers read one study together: slices, window, marks, chat, voice and video, until the host ends it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,7 @@ def sit(browser: Browser, house: House) -> Iterator[object]:
             viewport={"width": size[0], "height": size[1]}, color_scheme="dark", base_url=house.url, **options
         )
         context.set_default_timeout(PATIENCE_MS)
+        context.add_init_script(KEEP_SOCKETS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -143,6 +145,7 @@ def picture(page: Page, name: str) -> None:
 
 def begin(house: House, page: Page) -> str:
     page.goto(f"/studies/{house.uid}")
+    picture(page, "together-study")
     page.get_by_role("button", name="Read together").click()
     expect(view_state(page)).to_contain_text("Slice 13/24 ·")
     return page.locator("#link").input_value()
@@ -175,6 +178,13 @@ def has_colour(page: Page, colour: tuple[int, int, int]) -> bool:
     }"""
     return page.evaluate(script, list(colour))
 
+
+#: Lets the test break the connection.
+KEEP_SOCKETS = """window.sockets = []; window.WebSocket = class extends WebSocket {
+  constructor(...given) { super(...given); window.sockets.push(this); }
+}"""
+BREAK = "() => window.sockets.at(-1).close()"
+IS_BACK = "(before) => window.sockets.length > before && window.sockets.at(-1).readyState === 1"
 
 AMBER, CYAN = (255, 209, 102), (92, 200, 214)
 
@@ -229,6 +239,17 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
     picture(kim, "together-host")
     picture(lee, "together-guest")
 
+    # all connections break, as when the server starts anew: the pages tell it again what it forgot
+    before = [page.evaluate("() => window.sockets.length") for page in (kim, lee)]
+    for page in (kim, lee):
+        page.evaluate(BREAK)
+    for page, opened in zip((kim, lee), before, strict=True):
+        page.wait_for_function(IS_BACK, arg=opened)
+        expect(page.locator("#notice")).to_be_hidden()
+        expect(page.locator("#people li")).to_have_count(2)
+        page.wait_for_function(PLAYS)
+        wait_for(lambda page=page: has_colour(page, AMBER) and has_colour(page, CYAN), seconds=60, what="the marks again")
+
     # marks go again; who looks on their own is not followed
     for _ in range(2):
         lee.get_by_role("button", name="Take my last mark away").click()
@@ -252,6 +273,8 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
         expect(page.get_by_role("button", name="Camera")).to_be_disabled()
     assert lee.goto(link).status == 404
     expect(lee.get_by_role("heading", name="This reading is over")).to_be_visible()
+    picture(kim, "together-ended")
+    picture(lee, "together-over")
     said = {("kim", "Begun."), ("kim", "Joined."), ("lee", "Joined."), ("kim", "Ended."), ("kim", "Left."), ("lee", "Left.")}
     wait_for(lambda: said <= set(house.trail()), seconds=30, what="the audit trail")
     assert not any("words of a chat" in detail for _, detail in house.trail())
@@ -260,6 +283,18 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
 PLAYS = """() => [...document.querySelectorAll("#people video")].filter(
   (video) => !video.hidden && video.videoWidth > 0 && video.currentTime > 0
 ).length === 2"""
+
+
+def test_it_is_used_by_fingers_on_a_tablet(house: House, sit) -> None:
+    kim = sit("kim", size=(1024, 768), has_touch=True)
+    begin(house, kim)
+    (x, y), (_, lower) = at(kim, 0.5, 0.4), at(kim, 0.5, 0.6)
+    touch = kim.context.new_cdp_session(kim)
+    for kind, place in (("touchStart", y), ("touchMove", (y + lower) / 2), ("touchMove", lower), ("touchEnd", None)):
+        points = [{"x": x, "y": place}] if place else []
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    expect(view_state(kim)).to_contain_text(re.compile(r"Slice [1-9]/24 ·"))
+    picture(kim, "together-tablet")
 
 
 def test_a_link_gives_no_right(house: House, sit) -> None:

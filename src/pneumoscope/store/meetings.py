@@ -24,11 +24,10 @@ class Begun:
 
 def begin(db: sa.Connection, study: str, *, host: str, longest: timedelta) -> Begun:
     """Begin one. Each host has one at a time of a study: what was open of them ends."""
-    mine = (meeting.c.host == host, meeting.c.StudyInstanceUID == study)
-    earlier = db.execute(sa.select(meeting.c.id).where(*mine, *_is_open())).scalars().all()
-    for meeting_id in earlier:
-        end(db, meeting_id)
-    begun = Begun(id=str(uuid.uuid4()), invite=secrets.token_urlsafe(24), ended=earlier)
+    db.execute(meeting.delete().where(meeting.c.expires_at <= now()))
+    mine = meeting.delete().where(meeting.c.host == host, meeting.c.StudyInstanceUID == study)
+    ended = db.execute(mine.returning(meeting.c.id)).scalars().all()
+    begun = Begun(id=str(uuid.uuid4()), invite=secrets.token_urlsafe(24), ended=ended)
     moment = now()
     db.execute(
         meeting.insert().values(
@@ -45,26 +44,23 @@ def begin(db: sa.Connection, study: str, *, host: str, longest: timedelta) -> Be
 
 def find(db: sa.Connection, meeting_id: str, *, invite: str) -> sa.RowMapping | None:
     """The meeting that a link leads to, while it is open."""
-    query = sa.select(meeting).where(meeting.c.id == meeting_id, meeting.c.invite_hash == _hash(invite), *_is_open())
+    query = sa.select(meeting).where(meeting.c.invite_hash == _hash(invite), *_is_open(meeting_id))
     return db.execute(query).mappings().first()
 
 
 def is_open(db: sa.Connection, meeting_id: str) -> bool:
     """Whether it is neither ended nor over."""
-    return db.execute(sa.select(meeting.c.id).where(meeting.c.id == meeting_id, *_is_open())).first() is not None
+    return db.execute(sa.select(meeting.c.id).where(*_is_open(meeting_id))).first() is not None
 
 
-def end(db: sa.Connection, meeting_id: str, *, host: str | None = None) -> str | None:
-    """End one that is open, of ``host`` where given; its study, or None where there was none."""
-    which = [meeting.c.id == meeting_id, *_is_open()]
-    if host is not None:
-        which.append(meeting.c.host == host)
-    query = meeting.update().where(*which).values(ended_at=now()).returning(meeting.c.StudyInstanceUID)
-    return db.execute(query).scalar()
+def end(db: sa.Connection, meeting_id: str, *, host: str) -> str | None:
+    """End an open one of ``host``; its study, or None where there was none."""
+    ended = meeting.delete().where(meeting.c.host == host, *_is_open(meeting_id))
+    return db.execute(ended.returning(meeting.c.StudyInstanceUID)).scalar()
 
 
-def _is_open() -> tuple[sa.ColumnElement[bool], ...]:
-    return meeting.c.ended_at.is_(None), meeting.c.expires_at > now()
+def _is_open(meeting_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return meeting.c.id == meeting_id, meeting.c.expires_at > now()
 
 
 def _hash(invite: str) -> str:

@@ -88,6 +88,8 @@ export class Call extends EventTarget {
         peer.offering = true;
         await connection.setLocalDescription();
         this.#signal(number, { description: plain(connection.localDescription) });
+      } catch (fault) {
+        if (this.#peers.get(number) === peer) throw fault; // else it was closed meanwhile
       } finally {
         peer.offering = false;
       }

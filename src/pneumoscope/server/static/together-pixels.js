@@ -49,6 +49,7 @@ function framesOf(ds, place) {
       frame: index + 1,
       number: Number(first(ds, "00200013") ?? 0),
       position: along(list(group("00209113"), "00200032"), list(group("00209116"), "00200037")),
+      sides: sidesOf(list(group("00209116"), "00200037").map(Number)),
       spacing: list(group("00289110"), "00280030").map(Number),
       slope: Number(first(group("00289145"), "00281053") ?? 1),
       intercept: Number(first(group("00289145"), "00281052") ?? 0),
@@ -69,6 +70,16 @@ function along(position, orientation) {
   const [a, b, c, d, e, f] = orientation.map(Number);
   const normal = [b * f - c * e, c * d - a * f, a * e - b * d];
   return normal.reduce((sum, part, axis) => sum + part * Number(position[axis]), 0);
+}
+
+/** Letters of the patient's sides at the left and at the top of the picture (PS3.3 C.7.6.1.1.1); empty where it is not known. */
+function sidesOf(orientation) {
+  if (orientation.length !== 6) return ["", ""];
+  return [orientation.slice(0, 3), orientation.slice(3)].map((towards) => {
+    const size = towards.map(Math.abs);
+    const axis = size.indexOf(Math.max(...size));
+    return size[axis] < 0.8 ? "" : (towards[axis] > 0 ? "RAF" : "LPH")[axis];
+  });
 }
 
 /** Frames that were fetched, the last used kept; what is looked at goes before what may be looked at next. */

@@ -24,6 +24,7 @@ export class Viewer extends EventTarget {
   #touches = new Map();
   #drawing = null;
   #wanted = 0;
+  #unknown = new Set();
   #due = false;
   tool = "look";
   marks = new Map();
@@ -48,30 +49,38 @@ export class Viewer extends EventTarget {
     return frame ? { series: frame.series, instance: frame.instance, frame: frame.frame, ...this.#look } : null;
   }
 
-  /** Show a series from its middle. */
+  /** Show a series from its middle; false where it has nothing to show. */
   async open(series) {
+    const wanted = (this.#wanted += 1);
     const frames = await this.#load(series);
+    if (wanted !== this.#wanted) return true; // a later one is under way
     if (!frames.length) return false;
     this.#frames = frames;
     this.#index = frames.length >> 1;
-    const [{ rows, columns, window }] = frames;
+    const { rows, columns, window, intercept } = frames[this.#index];
     Object.assign(this.#look, { zoom: 1, x: columns / 2, y: rows / 2 });
-    if (!frames[0].intercept && window[1] >= 1) Object.assign(this.#look, { centre: window[0], width: window[1] });
+    // CT begins with the lung's window, all else with its own
+    if (!intercept && window.every(Number.isFinite)) Object.assign(this.#look, bounded({ centre: window[0], width: window[1] }));
     this.#show();
     return true;
   }
 
-  /** Show what someone else looks at; false where there is no such image here. */
+  /** Show what someone else looks at, where there is such an image here. */
   async follow({ series, instance, frame, centre, width, zoom, x, y }) {
     const wanted = (this.#wanted += 1);
-    const frames = await this.#load(series);
-    const index = frames.findIndex((found) => found.instance === instance && found.frame === frame);
-    if (wanted !== this.#wanted) return true; // a later one is under way
-    if (index < 0) return false;
+    const isIt = (found) => found.instance === instance && found.frame === frame;
+    let frames = await this.#load(series);
+    const key = `${instance}/${frame}`;
+    if (!frames.some(isIt) && !this.#unknown.has(key)) {
+      this.#unknown.add(key); // it has come since, or there is none
+      this.#series.delete(series);
+      frames = await this.#load(series);
+    }
+    const index = frames.findIndex(isIt);
+    if (wanted !== this.#wanted || index < 0) return;
     [this.#frames, this.#index] = [frames, index];
     this.#look = { centre, width, zoom, x, y };
     this.#show();
-    return true;
   }
 
   setWindow(centre, width) {
@@ -98,7 +107,7 @@ export class Viewer extends EventTarget {
 
   #change(look) {
     this.#wanted += 1; // what was still coming from others is out of date
-    Object.assign(this.#look, look);
+    Object.assign(this.#look, bounded(look));
     this.#redraw();
     this.dispatchEvent(new Event("move"));
   }
@@ -172,6 +181,7 @@ export class Viewer extends EventTarget {
     context.drawImage(this.#picture, 0, 0);
     context.setTransform(1, 0, 0, 1, 0, 0);
     const at = (x, y) => [a * x + e, d * y + f];
+    drawSides(context, frame, ratio);
     const own = this.#drawing ? [this.#drawing] : [];
     for (const mark of [...this.marks.values(), ...own]) if (isOn(mark, frame)) this.#drawMark(context, mark, frame, at, ratio);
     for (const pointer of this.pointers.values()) if (isOn(pointer, frame)) drawPointer(context, pointer, at(pointer.x, pointer.y), ratio);
@@ -246,7 +256,7 @@ export class Viewer extends EventTarget {
 
   #onWheel(event) {
     event.preventDefault();
-    if (event.ctrlKey) this.#change({ zoom: clamp(this.#look.zoom * (event.deltaY < 0 ? 1.15 : 1 / 1.15), 0.2, 30) });
+    if (event.ctrlKey) this.#change({ zoom: this.#look.zoom * (event.deltaY < 0 ? 1.15 : 1 / 1.15) });
     else this.#step(event.deltaY < 0 ? 1 : -1);
   }
 
@@ -285,7 +295,7 @@ export class Viewer extends EventTarget {
   #onDrag(event) {
     const [right, down] = [event.clientX - this.#drag.event.clientX, event.clientY - this.#drag.event.clientY];
     const { look, how } = this.#drag;
-    if (how === "window") this.#change({ centre: look.centre + 2 * down, width: clamp(look.width + 4 * right, 1, 20_000) });
+    if (how === "window") this.#change({ centre: look.centre + 2 * down, width: look.width + 4 * right });
     else if (how === "move") {
       const { a, d } = this.#transform(this.#shown.frame);
       const ratio = globalThis.devicePixelRatio || 1;
@@ -302,7 +312,7 @@ export class Viewer extends EventTarget {
     const { a, d } = this.#transform(this.#shown.frame);
     const ratio = globalThis.devicePixelRatio || 1;
     this.#change({
-      zoom: clamp((this.#look.zoom * apart(event)) / Math.max(1, apart(before)), 0.2, 30),
+      zoom: (this.#look.zoom * apart(event)) / Math.max(1, apart(before)),
       x: this.#look.x - ((event.clientX - before.clientX) * ratio) / 2 / a,
       y: this.#look.y - ((event.clientY - before.clientY) * ratio) / 2 / d,
     });
@@ -331,6 +341,13 @@ export class Viewer extends EventTarget {
   }
 }
 
+/** What others can be told of, and an image can be found with. */
+const LIMITS = { centre: [-32_768, 65_535], width: [1, 65_535], zoom: [0.2, 30], x: [-10_000, 20_000], y: [-10_000, 20_000] };
+
+function bounded(look) {
+  return Object.fromEntries(Object.entries(look).map(([name, value]) => [name, clamp(value, ...LIMITS[name])]));
+}
+
 const isOn = (thing, frame) => thing.instance === frame.instance && thing.frame === frame.frame;
 
 function arrowhead(context, [x1, y1, x2, y2], size) {
@@ -350,6 +367,17 @@ function write(context, text, [x, y], ratio) {
   context.strokeText(text, x + 6 * ratio, y + 16 * ratio);
   context.strokeStyle = colour;
   context.fillText(text, x + 6 * ratio, y + 16 * ratio);
+}
+
+function drawSides(context, { sides: [left, top] }, ratio) {
+  const { width, height } = context.canvas;
+  Object.assign(context, { strokeStyle: "#000", fillStyle: "#e6ebef", lineWidth: 4 * ratio, font: `650 ${17 * ratio}px system-ui, sans-serif` });
+  Object.assign(context, { textAlign: "center", textBaseline: "middle" });
+  for (const [letter, x, y] of [[left, 20 * ratio, height / 2], [top, width / 2, 18 * ratio]]) {
+    context.strokeText(letter, x, y);
+    context.fillText(letter, x, y);
+  }
+  Object.assign(context, { textAlign: "start", textBaseline: "alphabetic" });
 }
 
 function drawPointer(context, pointer, [x, y], ratio) {

@@ -59,8 +59,12 @@ function tellPresence() {
 }
 
 async function follow(state) {
-  await viewer.follow(state);
-  find("series").value = viewer.series;
+  try {
+    await viewer.follow(state);
+    find("series").value = viewer.series;
+  } catch {
+    notice(words.noPixels);
+  }
 }
 
 const takers = {
@@ -226,7 +230,8 @@ for (const button of root.querySelectorAll("[data-tool]")) {
   });
 }
 find("series").addEventListener("change", async ({ target }) => {
-  if (await viewer.open(target.value)) tellState();
+  if (await viewer.open(target.value).catch(() => false)) tellState();
+  else notice(words.noImages);
 });
 find("follow").addEventListener("change", ({ target }) => {
   tellPresence();

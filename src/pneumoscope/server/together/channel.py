@@ -1,10 +1,12 @@
 """The channel between one browser and its room."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import anyio
 import anyio.to_thread
+import sqlalchemy as sa
 import structlog
 from anyio.abc import TaskGroup
 from fastapi import APIRouter, Query, WebSocket
@@ -23,7 +25,8 @@ from pneumoscope.store import meetings, sessions
 
 router = APIRouter(dependencies=[needs(Right.OPEN)])
 #: Whether someone may still be there is looked up so often.
-EVERY_S = 10.0
+EVERY_S = 5.0
+_TRY_AGAIN_LATER = 1013
 log = structlog.get_logger()
 
 
@@ -37,31 +40,42 @@ async def channel(
     """Messages, each a text frame of JSON, until either side ends."""
     desk, visitor = desk_of(websocket), visitor_of(websocket)
 
-    def find() -> tuple[str, str] | None:
+    def find() -> sa.RowMapping | None:
         with desk.store.database.look() as db:
-            row = meetings.find(db, meeting_id, invite=invite)
-        return row and (row["StudyInstanceUID"], row["host"])
+            return meetings.find(db, meeting_id, invite=invite)
 
-    found = await anyio.to_thread.run_sync(find)
+    def tell(detail: str, outcome: str = "success") -> None:
+        note(websocket, ACTION, study=study, detail=detail, outcome=outcome)
+
+    row = await anyio.to_thread.run_sync(find)
     await websocket.accept()
-    if found is None:
+    if row is None:
         await websocket.close(Close.NO_SUCH_MEETING)
         return
-    study, host = found
-    person = Person(actor=visitor.actor, name=visitor.name or visitor.actor, is_host=host == visitor.actor, tab=tab)
-    await anyio.to_thread.run_sync(lambda: note(websocket, ACTION, study=study, detail="Joined."))
+    study, is_host = row["StudyInstanceUID"], row["host"] == visitor.identity
+    person = Person(identity=visitor.identity, name=visitor.name or visitor.actor, is_host=is_host, tab=tab)
     seat = desk.rooms.join(meeting_id, person)
+    if seat is None:
+        await anyio.to_thread.run_sync(tell, "All seats were taken.", "refused")
+        await websocket.close(Close.FULL)
+        return
     try:
-        if seat is None:
-            await websocket.close(Close.FULL)
-            return
+        await anyio.to_thread.run_sync(tell, "Joined.")
         await _converse(websocket, desk, meeting_id, seat)
+    except SQLAlchemyError as fault:  # the page comes again
+        log.warning("Nobody can join a meeting now", fault=type(fault).__name__)
+        await websocket.close(_TRY_AGAIN_LATER)
     finally:
-        if seat is not None:
-            desk.rooms.leave(meeting_id, seat)
+        desk.rooms.leave(meeting_id, seat)
         with anyio.CancelScope(shield=True):
-            detail = "Left." if seat is not None else "Left: all seats were taken."
-            await anyio.to_thread.run_sync(lambda: note(websocket, ACTION, study=study, detail=detail))
+            await anyio.to_thread.run_sync(_let_go, tell)
+
+
+def _let_go(tell: Callable[[str], None]) -> None:
+    try:
+        tell("Left.")
+    except SQLAlchemyError as fault:
+        log.warning("That someone left a meeting could not be noted", fault=type(fault).__name__)
 
 
 async def _converse(websocket: WebSocket, desk: Desk, meeting_id: str, seat: Seat) -> None:
@@ -128,6 +142,6 @@ def _ice_servers(desk: Desk) -> list[dict[str, object]]:
     """As a browser's RTCPeerConnection takes them."""
     found: list[dict[str, object]] = []
     for server in desk.settings.together.ice_servers:
-        secret = {"username": server.user, "credential": server.password} if server.user else {}
-        found.append({"urls": list(server.urls)} | secret)
+        secret: dict[str, object] = {"username": server.user, "credential": server.password} if server.user else {}
+        found.append({"urls": list(server.urls), **secret})
     return found

@@ -6,6 +6,7 @@ A link gives no right: who follows it must be logged in and be allowed to open s
 from datetime import timedelta
 
 import anyio.to_thread
+import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -16,7 +17,7 @@ from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import meetings
+from pneumoscope.store import audit, meetings
 
 router = APIRouter(dependencies=[needs(Right.OPEN)])
 ACTION = "read together"
@@ -35,10 +36,10 @@ async def begin(request: Request, desk: AtDesk, study: Study) -> Response:
 
 def _begin(request: Request, desk: Desk, study: str) -> meetings.Begun:
     acts.study_row(request, study)
-    note(request, ACTION, study=study, detail="Begun.")
     longest = timedelta(seconds=desk.settings.together.longest_s)
     with desk.store.database.begin() as db:
-        return meetings.begin(db, study, host=visitor_of(request).actor, longest=longest)
+        _note(db, request, study, "Begun.")
+        return meetings.begin(db, study, host=visitor_of(request).identity, longest=longest)
 
 
 @router.get("/together/{meeting_id}")
@@ -50,7 +51,7 @@ def room(request: Request, desk: AtDesk, meeting_id: str, invite: str = "") -> R
         return page(request, "together_over.html", status=404)
     study = acts.study_row(request, row["StudyInstanceUID"])
     note(request, "view", study=study["StudyInstanceUID"], detail="Together.")
-    is_host = row["host"] == visitor_of(request).actor
+    is_host = row["host"] == visitor_of(request).identity
     response = page(request, "together.html", study=study, meeting=row, is_host=is_host, dicomweb=PREFIX)
     response.headers.update(_HEADERS)
     return response
@@ -66,7 +67,13 @@ async def end(request: Request, desk: AtDesk, meeting_id: str) -> Response:
 
 def _end(request: Request, desk: Desk, meeting_id: str) -> None:
     with desk.store.database.begin() as db:
-        study = meetings.end(db, meeting_id, host=visitor_of(request).actor)
-    if study is None:
-        raise Problem(404, "no-such-meeting", "There is no such meeting here that you could end.")
-    note(request, ACTION, study=study, detail="Ended.")
+        study = meetings.end(db, meeting_id, host=visitor_of(request).identity)
+        if study is None:
+            raise Problem(404, "no-such-meeting", "There is no such meeting here that you could end.")
+        _note(db, request, study, "Ended.")
+
+
+def _note(db: sa.Connection, request: Request, study: str, detail: str) -> None:
+    """With what is done, or not at all."""
+    visitor = visitor_of(request)
+    audit.record(db, action=ACTION, actor=visitor.actor, address=visitor.address, StudyInstanceUID=study, detail=detail)

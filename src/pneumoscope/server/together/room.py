@@ -41,7 +41,7 @@ class Close(IntEnum):
 class Person:
     """Who joins, as the server knows them; ``tab`` is what their page calls itself, to come back as the same."""
 
-    actor: str
+    identity: str
     name: str
     is_host: bool
     tab: str
@@ -97,11 +97,13 @@ class Room:
         self.seats: list[Seat] = []
         self._number = 0
         self._state: dict[str, Any] | None = None
-        self._marks: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()  # by id: actor, as it was told
+        self._marks: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()  # by id: who drew it, and as it was told
 
     def join(self, person: Person) -> Seat | None:
         """A seat, told how things stand; None where all are taken. A page that comes back gets the seat that it had."""
-        old = next((seat for seat in self.seats if (seat.person.actor, seat.person.tab) == (person.actor, person.tab)), None)
+        old = next(
+            (seat for seat in self.seats if (seat.person.identity, seat.person.tab) == (person.identity, person.tab)), None
+        )
         if old is None and len(self.seats) >= SEATS:
             return None
         if old is not None:
@@ -157,7 +159,7 @@ class Room:
                     return
             case Unmark():
                 owner, _ = self._marks.get(message.id, ("", {}))
-                if owner != seat.person.actor and not seat.person.is_host:
+                if owner != seat.person.identity and not seat.person.is_host:
                     return
                 self._marks.pop(message.id, None)
             case Chat():
@@ -166,10 +168,10 @@ class Room:
         self._tell_all(content, but=seat if content["kind"] == "pointer" else None)
 
     def _keep(self, seat: Seat, mark_id: str, content: dict[str, Any]) -> bool:
-        owner, _ = self._marks.get(mark_id, (seat.person.actor, {}))
-        if owner != seat.person.actor or (mark_id not in self._marks and len(self._marks) >= MOST_MARKS):
+        owner, _ = self._marks.get(mark_id, (seat.person.identity, {}))
+        if owner != seat.person.identity or (mark_id not in self._marks and len(self._marks) >= MOST_MARKS):
             return False
-        self._marks[mark_id] = (seat.person.actor, content)
+        self._marks[mark_id] = (seat.person.identity, content)
         return True
 
     def _tell_presence(self) -> None:

@@ -15,10 +15,9 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("StudyInstanceUID", sa.String(length=64), nullable=False),
         sa.Column("invite_hash", sa.String(length=64), nullable=False),
-        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("host", sa.String(length=200), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("expires_at", sa.DateTime(), nullable=False),
-        sa.Column("ended_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_meeting")),
     )
     op.create_index("ix_meeting_host_StudyInstanceUID", "meeting", ["host", "StudyInstanceUID"], unique=False)

@@ -293,6 +293,25 @@ class People(_Section):
         return self
 
 
+class IceServer(_Section):
+    """A STUN or TURN server by which browsers find a way to one another."""
+
+    urls: tuple[Annotated[str, Field(pattern=r"^(stuns?|turns?):[^\s]+$")], ...] = Field(
+        description="Such as `turn:turn.hospital.example:3478`.", min_length=1
+    )
+    user: str = Field("", description="User there; everyone who reads together is told it.")
+    password: str = Field("", description="Its password; everyone who reads together is told it.", repr=False)
+
+
+class Together(_Section):
+    """Reading a study together from several places."""
+
+    longest_s: Seconds = Field(14_400, description="A reading together ends after so long in any case, and its link with it.")
+    ice_servers: tuple[IceServer, ...] = Field(
+        (), description="Helpers for voice and video; none: browsers must reach one another by themselves."
+    )
+
+
 class Disk(_Section):
     """What is kept, and when receiving stops."""
 
@@ -368,6 +387,7 @@ class Settings(BaseSettings):
     destinations: tuple[AnyDestination, ...] = ()
     http: Http = Http()
     people: People = People()
+    together: Together = Together()
     disk: Disk = Disk()
     bucket: Bucket = Bucket()
     watched: Watched = Watched()

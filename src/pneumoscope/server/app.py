@@ -36,6 +36,7 @@ from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow, 
 from pneumoscope.server.live import Live
 from pneumoscope.server.outer import Outer
 from pneumoscope.server.pulse import Pulse
+from pneumoscope.server.together import channel, meetings
 from pneumoscope.store import Store, subscriptions
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
     )
     problems.install(app)
     programs = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, api)
-    reading_room = (listing, studypage, pages, review, agreement, upload, comfort)
+    reading_room = (listing, studypage, pages, review, agreement, meetings, channel, upload, comfort)
     for part in (*programs, *reading_room, login, account, people, trail, statics, viewer):
         rights.check(part.router.routes)
         app.include_router(part.router)

@@ -27,6 +27,7 @@ _TYPES = {
     "cancel work item": ("110111", "Procedure Record", "U"),
     "subscribe": ("110100", "Application Activity", "E"),
     "review": ("110100", "Application Activity", "C"),
+    "read together": ("110100", "Application Activity", "E"),
     "read again": ("110100", "Application Activity", "E"),
 }
 _OUTCOMES = {"success": "0", "refused": "4", "failed": "8"}

@@ -14,6 +14,7 @@ from pneumoscope.server.cookies import Jar
 from pneumoscope.server.headers import Headers
 from pneumoscope.server.live import Live
 from pneumoscope.server.pulse import Pulse
+from pneumoscope.server.together.room import Rooms
 from pneumoscope.server.visitor import Visitor
 from pneumoscope.store import Store
 
@@ -34,6 +35,8 @@ class Desk:
     provider: "Provider | None" = None
     children: Children = field(default_factory=Children)
     headers: Headers = field(default_factory=Headers)
+    #: Where people read together; this process is the only server of the node.
+    rooms: Rooms = field(default_factory=Rooms)
     #: Bodies that are taken at once; others wait, and hold up nothing but themselves.
     takers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(8))
     #: What is to be anonymised is in memory whole.

@@ -21,6 +21,11 @@ class Visitor:
     must_change: bool = False
 
     @property
+    def identity(self) -> str:
+        """The same for the same person or program, and for no other."""
+        return self.account_id or self.actor
+
+    @property
     def rights(self) -> frozenset[Right]:
         """What the visitor may do."""
         return rights_of(self.roles) | (frozenset({Right.ACCOUNT}) if self.account_id else frozenset())

@@ -465,3 +465,16 @@ attempt = Table(
     Column("failures", Integer, nullable=False),
     Column("last_at", Moment, nullable=False),
 )
+
+#: A study that people read together; the row goes when its host ends it or some time after it is over.
+meeting = Table(
+    "meeting",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _uid("StudyInstanceUID", nullable=False),
+    Column("invite_hash", String(64), nullable=False),  # of what its link holds
+    Column("host", String(200), nullable=False),  # an account, or a program by its name
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
+Index("ix_meeting_host_StudyInstanceUID", meeting.c.host, meeting.c.StudyInstanceUID)

@@ -49,6 +49,13 @@ def find(db: sa.Connection, token: str, *, limits: Limits) -> sa.RowMapping | No
     return db.execute(held).mappings().first()
 
 
+def of_id(db: sa.Connection, session_id: str, *, limits: Limits) -> sa.RowMapping | None:
+    """A session that someone is known to have, with its account, where it still holds."""
+    query = sa.select(session.c.seen_at, account).join_from(session, account)
+    held = query.where(session.c.id == session_id, ~_is_over(limits), ~account.c.disabled)
+    return db.execute(held).mappings().first()
+
+
 def touch(db: sa.Connection, session_id: str) -> None:
     """It is in use."""
     db.execute(session.update().where(session.c.id == session_id).values(seen_at=now()))

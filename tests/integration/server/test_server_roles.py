@@ -59,6 +59,10 @@ NEEDED = {
         "GET /readings/{reading_id}/thumbnail",
         "GET /readings/{reading_id}/{name}",
         "GET /viewer/{place:path}",
+        "POST /studies/{study}/together",
+        "GET /together/{meeting_id}",
+        "POST /together/{meeting_id}/end",
+        "WS /together/{meeting_id}/channel",
         "GET /dicom-web/studies",
         "GET /dicom-web/series",
         "GET /dicom-web/instances",
@@ -223,7 +227,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         for role in ROLES:
             account_id = accounts.add(db, login=f"a-{role}", roles=[role] if role else [], password_hash="none")
             accounts.set_password(db, account_id, "none")
-    yield House(make_app(settings, store), store, fill | dict.fromkeys(("delivery_id", "account_id", "session_id"), "none"))
+    yield House(
+        make_app(settings, store),
+        store,
+        fill | dict.fromkeys(("delivery_id", "account_id", "session_id", "meeting_id"), "none"),
+    )
     store.database.close()
 
 

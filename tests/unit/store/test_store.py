@@ -11,7 +11,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from pneumoscope.records import Study
-from pneumoscope.store import Database, FolderStore, arrivals, audit, now, outbox, processes, readings, retention, studies
+from pneumoscope.store import (
+    Database,
+    FolderStore,
+    arrivals,
+    audit,
+    meetings,
+    now,
+    outbox,
+    processes,
+    readings,
+    retention,
+    studies,
+)
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.files import image_key, is_uid
 from pneumoscope.store.schema import DeliveryState, Priority, ReadingState, StudyState, metadata
@@ -292,3 +304,23 @@ def test_what_is_no_uid_never_touches_a_path(tmp_path: Path, text: str) -> None:
 def test_a_key_cannot_leave_the_store(tmp_path: Path, key: str) -> None:
     with pytest.raises(ValueError, match="key"):
         FolderStore(tmp_path).path(key)
+
+
+def test_a_meeting_is_found_by_its_whole_link_until_its_host_ends_it_or_its_time_is_over(database: Database) -> None:
+    with database.begin() as db:
+        first = meetings.begin(db, UID, host="kim", longest=timedelta(hours=1))
+        other = meetings.begin(db, UID, host="lee", longest=timedelta(hours=1))
+        over = meetings.begin(db, UID, host="han", longest=timedelta(0))
+        found = meetings.find(db, first.id, invite=first.invite)
+        assert (found["StudyInstanceUID"], found["host"]) == (UID, "kim")
+        assert first.invite not in str(dict(found))
+        assert meetings.find(db, first.id, invite=other.invite) is None
+        assert meetings.find(db, over.id, invite=over.invite) is None
+        assert meetings.end(db, over.id, host="han") is None
+        assert meetings.end(db, first.id, host="lee") is None
+        again = meetings.begin(db, UID, host="kim", longest=timedelta(hours=1))
+        assert again.ended == [first.id]
+        assert [meetings.is_open(db, one.id) for one in (first, other, over, again)] == [False, True, False, True]
+        assert meetings.end(db, again.id, host="kim") == UID
+        assert meetings.end(db, again.id, host="kim") is None
+        assert meetings.find(db, again.id, invite=again.invite) is None

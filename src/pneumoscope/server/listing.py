@@ -19,7 +19,7 @@ from pneumoscope.server.pages import RESULT_POLICY
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import readings, worklist
+from pneumoscope.store import readings, reviews, worklist
 from pneumoscope.store.schema import DeliveryState, Priority, StudyState
 from pneumoscope.store.worklist import PAGE_ROWS, Wanted
 
@@ -113,11 +113,13 @@ def _rows(db: sa.Connection, wanted: Wanted, number: int) -> list[dict[str, Any]
     rows = [dict(row) for row in worklist.page(db, wanted, number=number)]
     ids = [row["reading_id"] for row in rows if row["reading_id"]]
     sent, pictured = looking.last_deliveries(db, ids), readings.with_parcel(db, ids, THUMBNAIL)
+    answers = reviews.latest(db, ids)
     for row in rows:
         deliveries = sent.get(row["reading_id"], [])
         row |= {
             "deliveries": deliveries,
             "pictured": row["reading_id"] in pictured,
+            "answers": [answer["judgement"] for answer in answers.get(row["reading_id"], [])],
             "shown": shown_state(row["state"], deliveries),
         }
     return rows

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from pneumoscope.records import Answer, Assessment, Category, Judgement, Objection, Region
-from pneumoscope.store import now
+from pneumoscope.store import now, urgency
 from pneumoscope.store.outbox import GIVE_UP_AFTER, WAITS
 from pneumoscope.store.schema import BuildState, ReadingState, arrival, assessment, image, parcel, reading, review
 
@@ -42,6 +42,7 @@ def add(db: sa.Connection, reading_id: str, answer: Answer, *, reader: str) -> A
     values |= {"found_category": found["category"], "site": _site(db, found["StudyInstanceUID"]), "at": now()}
     db.execute(review.insert().values(**values, supersedes=earlier["id"] if earlier else None))
     db.execute(assessment.insert().values(review_id=review_id, state=BuildState.WAITING, due_at=now()))
+    urgency.refresh(db, found["StudyInstanceUID"])
     return Added(get(db, review_id), new=True)
 
 

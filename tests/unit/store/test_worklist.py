@@ -12,8 +12,8 @@ from alembic import command
 from alembic.config import Config
 from test_store import filed, summary
 
-from pneumoscope.records import Category
-from pneumoscope.store import Database, arrivals, readings, studies, urgency, worklist
+from pneumoscope.records import Answer, Category, Judgement
+from pneumoscope.store import Database, arrivals, readings, reviews, studies, urgency, worklist
 from pneumoscope.store.changes import Changes
 from pneumoscope.store.database import MIGRATIONS
 from pneumoscope.store.schema import Priority, ReadingState, StudyState, reading, study
@@ -24,8 +24,8 @@ START = datetime(2020, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres(tmp_path_factory.mktemp("postgres")) as running:
+def server() -> Iterator[str]:
+    with postgres() as running:
         yield running.url
 
 
@@ -157,6 +157,16 @@ def test_a_result_counts_while_another_is_made(database: Database) -> None:
         assert listed(db) == [worst, clear]
         row = worklist.page(db, Wanted())[0]
         assert (row["state"], row["category"], row["version"]) == (StudyState.WAITING, Category.SIGN, 1)
+
+
+def test_what_a_person_has_answered_comes_last_until_it_is_read_again(database: Database) -> None:
+    with database.begin() as db:
+        worst, clear = add(db, 1, result=(Category.SIGN, 0.6)), add(db, 2, result=(Category.NO_SIGN, 0.0))
+        (reading_id,) = (row["reading_id"] for row in worklist.page(db, Wanted()) if row["StudyInstanceUID"] == worst)
+        assert reviews.add(db, reading_id, Answer(judgement=Judgement.ACCEPT), reader="r")
+        assert listed(db) == [clear, worst]
+        assert studies.read_again(db, worst)
+        assert listed(db) == [worst, clear]
 
 
 def test_the_places_follow_what_happens(database: Database) -> None:

@@ -59,7 +59,7 @@ class Site:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("bucket")
-    with storage(folder / "storage") as server, postgres(folder / "postgres") as database:
+    with storage(folder / "storage") as server, postgres() as database:
         made = Site(folder, server, database.url)
         try:
             made.start()

@@ -28,7 +28,7 @@ SHA256 = "0123456789abcdef" * 4
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Storage]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     with storage(tmp_path_factory.mktemp("storage")) as running:
         yield running
 

@@ -25,7 +25,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield found
         found.close()
         return
-    with postgres(folder / "postgres") as server:
+    with postgres() as server:
         found = Database(server.url)
         found.migrate()
         yield found

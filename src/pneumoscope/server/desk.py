@@ -28,6 +28,8 @@ class Desk:
     takers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(8))
     #: What is to be anonymised is in memory whole.
     anonymising: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
+    #: Uploads of which more is to come, with the arrival that brought their last part.
+    lingering: dict[str, str] = field(default_factory=dict)
     #: When what happens often was last noted, by visitor, action and study.
     noted: dict[tuple[Visitor, str, str], float] = field(default_factory=dict)
 

@@ -38,13 +38,14 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
 
 @router.get("/studies/{study}/state", dependencies=[needs(Right.LIST)])
 def state(request: Request, desk: AtDesk, study: Study) -> Response:
-    """What the list says of one study: how far its reading is, and what came of it."""
+    """What the list says of one study: how far its reading is, what came of it, and whether that is all that is here."""
     row = acts.study_row(request, study)
     note_often(request, "query", study=study, detail="The state of a study.")
     with desk.store.database.look() as db:
         latest = next(iter(readings.versions(db, study)), None)
     headline = latest["headline"] if latest else ""
-    return _json({"state": row["state"], "code": row["code"], "message": row["message"], "headline": headline or ""})
+    told = {name: row[name] for name in ("state", "code", "message")}
+    return _json(told | {"headline": headline or "", "settled": row["taken_revision"] >= row["revision"]})
 
 
 @router.post("/studies/{study}/read", dependencies=[needs(Right.OPERATE)])

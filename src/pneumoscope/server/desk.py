@@ -43,6 +43,8 @@ class Desk:
     anonymising: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(2))
     #: Passwords that are looked at at once: they take all the memory and time that they get.
     doors: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(2))
+    #: Uploads of which more is to come, with the arrival that brought their last part.
+    lingering: dict[str, str] = field(default_factory=dict)
     #: When what happens often was last noted, by visitor, action and study.
     noted: dict[tuple[Visitor, str, str], float] = field(default_factory=dict)
 

@@ -14,6 +14,9 @@ from pneumoscope.store.schema import Priority
 
 #: What became of an object that is in the archive now, or was there before.
 TAKEN = frozenset({"filed", "duplicate", "own"})
+#: The next part of an upload begins within this time, or does not come.
+LINGER_S = 60.0
+MOST_LINGERING = 1000
 
 
 class Bringing:
@@ -21,8 +24,12 @@ class Bringing:
 
     def __init__(self, desk: Desk, arrival_id: str) -> None:
         self._desk, self._arrival_id = desk, arrival_id
+        self._linger_s = 0.0
         self._spool = Spool(desk.settings.spool)
-        self._spool.open(arrival_id)
+
+    def begin(self) -> None:
+        """Make room in the spool."""
+        self._spool.open(self._arrival_id)
 
     def add(self, content: Iterable[bytes]) -> Path:
         """Put one object into the spool as it comes."""
@@ -34,9 +41,23 @@ class Bringing:
             self._desk.store, self._spool, self._arrival_id, settings=self._desk.settings, priority=Priority.ROUTINE
         )
 
-    def drop(self) -> None:
+    def follow(self, upload: str, *, more: bool) -> None:
+        """What came is the next part of ``upload``; with ``more`` its studies wait for what is to come."""
+        waiting = self._desk.lingering
+        before = waiting.pop(upload, None)
+        if before:
+            self._desk.store.database.insist(lambda db: arrivals.close_arrival(db, before))
+        if more:
+            if len(waiting) > MOST_LINGERING:
+                waiting.clear()
+            waiting[upload], self._linger_s = self._arrival_id, LINGER_S
+
+    def end(self) -> None:
         """Leave nothing in the spool."""
         self._spool.remove(self._arrival_id)
+        self._desk.store.database.insist(
+            lambda db: arrivals.close_arrival(db, self._arrival_id, linger_s=self._linger_s), patience_s=30
+        )
 
 
 @contextmanager
@@ -51,11 +72,9 @@ def bringing(desk: Desk, visitor: Visitor, channel: str) -> Iterator[Bringing]:
         arrival_id = arrivals.open_arrival(
             db, process_id=desk.pulse.process_id, channel=channel, sender=visitor.actor, address=visitor.address
         )
+    under_way = Bringing(desk, arrival_id)
     try:
-        under_way = Bringing(desk, arrival_id)
-        try:
-            yield under_way
-        finally:
-            under_way.drop()
+        under_way.begin()
+        yield under_way
     finally:
-        desk.store.database.insist(lambda db: arrivals.close_arrival(db, arrival_id), patience_s=30)
+        under_way.end()

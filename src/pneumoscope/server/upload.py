@@ -1,5 +1,6 @@
 """/upload: files of a form, or a zip as the body; what cannot be taken is said by reasons. It works without scripts."""
 
+import hashlib
 import secrets
 import tempfile
 from collections import Counter
@@ -42,6 +43,7 @@ class _Upload:
 
     anonymise: bool = False
     secret: str = ""
+    more: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
 
@@ -53,6 +55,13 @@ class _Upload:
             self.anonymise = value == "yes"
         elif name == "secret":
             self.secret = value
+        elif name == "more":
+            self.more = value == "yes"
+
+    @property
+    def name(self) -> str:
+        """By which its parts are known to belong together; the secret itself is not kept."""
+        return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
 @router.get("/upload")
@@ -115,6 +124,8 @@ def _take(request: Request, desk: Desk, contents: Iterator[Iterable[bytes]], und
         for content in contents:
             _add(arrival, desk, iter(content), under_way)
         under_way.outcomes = arrival.file()
+        if under_way.secret:
+            arrival.follow(under_way.name, more=under_way.more)
     taken = [outcome for outcome in under_way.outcomes if outcome.status in TAKEN]
     how = ", anonymised" if under_way.anonymise else ""
     for study, number in sorted(Counter(outcome.StudyInstanceUID for outcome in taken).items()):

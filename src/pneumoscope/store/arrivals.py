@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -78,10 +78,11 @@ def owners(db: sa.Connection, arrival_ids: Sequence[str]) -> dict[str, str]:
     return {row.id: row.process_id for row in db.execute(query)}
 
 
-def close_arrival(db: sa.Connection, arrival_id: str) -> None:
-    """Everything of this arrival is filed."""
+def close_arrival(db: sa.Connection, arrival_id: str, *, linger_s: float = 0.0) -> None:
+    """Everything of this arrival is filed; for ``linger_s`` its studies wait for another one that follows it."""
     moment = now()
-    db.execute(arrival.update().where(arrival.c.id == arrival_id, is_open(moment)).values(closed_at=moment))
+    closed_at = moment + timedelta(seconds=linger_s)
+    db.execute(arrival.update().where(arrival.c.id == arrival_id, is_open(moment)).values(closed_at=closed_at))
 
 
 def is_open(moment: datetime) -> sa.ColumnElement[bool]:

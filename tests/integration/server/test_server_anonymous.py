@@ -8,6 +8,8 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from server_node import Node, encode, phantom_datasets
 from test_server_pages import zipped
 
+from pneumoscope.store import studies
+
 SECRET = "5e" * 32
 STUDY = "1.2.777.1"
 NAMES = {"PatientName": "Geheim^Anna", "PatientID": "SECRET-77", "PatientBirthDate": "19770707", "AccessionNumber": "ACC-777"}
@@ -83,5 +85,27 @@ def test_what_is_meant_to_be_anonymised_is_never_stored_otherwise(node: Node) ->
 def test_the_state_of_a_study_is_told_without_its_patient(node: Node) -> None:
     study = next(iter(node.datasets.values())).StudyInstanceUID
     found = httpx.get(f"{node.url}/api/studies/{study}/state").json()
-    assert set(found) == {"state", "code", "message", "headline"}
+    assert set(found) == {"state", "code", "message", "headline", "settled"}
     assert httpx.get(f"{node.url}/api/studies/1.2.3/state").status_code == 404
+
+
+def test_a_study_waits_for_the_next_part_of_its_upload(node: Node) -> None:
+    def send(number: int, **fields: str) -> str:
+        dataset = phantom_datasets()[number]
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.950", "2.25.950.1"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"2.25.950.1.{number}"
+        answer = httpx.post(
+            f"{node.url}/upload", data={"secret": "77" * 32, **fields}, files=[("files", ("x", encode(dataset)))]
+        )
+        return answer.json()["studies"][0]
+
+    def waits_for_a_sender() -> bool:
+        with node.store.database.look() as db:
+            return {found.StudyInstanceUID: found.open_arrivals for found in studies.arriving(db)}["2.25.950"] > 0
+
+    assert send(1, more="yes") == "2.25.950"
+    assert waits_for_a_sender()
+    send(2, more="yes")
+    assert waits_for_a_sender()
+    send(3)
+    assert not waits_for_a_sender()

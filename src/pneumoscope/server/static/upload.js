@@ -27,18 +27,18 @@ async function filesIn(entry) {
 }
 
 /** Files in groups, none of which is more than the node takes at once. */
-function* batches(files) {
-  let batch = [];
-  let bytes = 0;
+function inBatches(files) {
+  const batches = [];
+  let bytes = Infinity;
   for (const file of files) {
-    if (batch.length && (bytes + file.size > LIMITS.bytes || batch.length === LIMITS.files)) {
-      yield batch;
-      [batch, bytes] = [[], 0];
-    }
-    batch.push(file);
     bytes += file.size;
+    if (bytes > LIMITS.bytes || batches.at(-1).length === LIMITS.files) {
+      batches.push([]);
+      bytes = file.size;
+    }
+    batches.at(-1).push(file);
   }
-  if (batch.length) yield batch;
+  return batches;
 }
 
 /** One request, whose progress is told in bytes; resolves to the node's answer and its status. */
@@ -95,8 +95,10 @@ class Upload {
   async run() {
     say(words.sending);
     this.show(0);
-    for (const batch of batches(this.files)) {
-      const { status, answer } = await send(batch, this.fields, { onProgress: (bytes) => this.show(bytes), signal: this.stop.signal });
+    const batches = inBatches(this.files);
+    for (const [number, batch] of batches.entries()) {
+      const more = number + 1 < batches.length ? [["more", "yes"]] : []; // a study is not complete before the last
+      const { status, answer } = await send(batch, [...this.fields, ...more], { onProgress: (bytes) => this.show(bytes), signal: this.stop.signal });
       if (status !== 200 && status !== 422) throw new Error(fill(words.broken, { reason: answer.message ?? status }));
       this.sent.files += batch.length;
       this.sent.bytes += batch.reduce((sum, file) => sum + file.size, 0);
@@ -128,14 +130,14 @@ class Upload {
       // the node is away for a moment: asked again
     }
     if (found) {
-      line.dataset.state = found.state;
+      line.dataset.state = found.settled ? found.state : "arriving";
       line.replaceChildren(
         link(`/studies/${study}`, words.study),
-        ` ${words[found.state] ?? found.state}. ${found.headline || found.message || ""} `,
-        ...(found.state === "read" ? [link(`/viewer/viewer?StudyInstanceUIDs=${study}`, words.viewer)] : []),
+        ` ${words[line.dataset.state]}. ${found.settled ? found.headline || found.message : ""} `,
+        ...(line.dataset.state === "read" ? [link(`/viewer/viewer?StudyInstanceUIDs=${study}`, words.viewer)] : []),
       );
     }
-    if (!found || !ENDED.includes(found.state) || running === this) setTimeout(() => this.ask(study, line), ASK_EVERY_MS);
+    if (!found?.settled || !ENDED.includes(found.state)) setTimeout(() => this.ask(study, line), ASK_EVERY_MS);
   }
 }
 

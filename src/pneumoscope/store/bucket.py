@@ -124,7 +124,8 @@ class BucketStore:
 
     @contextmanager
     def folder(self, key: str) -> Iterator[Path]:
-        """On this machine; brought when the context closes without a fault."""
+        """On this machine; brought when the context closes without a fault. A bucket that is away is told at once."""
+        self.probe()
         with _faults():
             self._cache.root.mkdir(parents=True, exist_ok=True)
             self._sweep()

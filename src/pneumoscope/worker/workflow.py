@@ -29,7 +29,7 @@ WAITS = tuple(timedelta(seconds=s) for s in (10, 60, 300))
 PASSING = ("disk-full", "output-failed", "store-unwritable")
 #: Faults of the bucket, which say nothing of the study or of this machine: waited out however long they last.
 AWAY = ("store-away", "store-refused")
-AWAY_WAIT = timedelta(seconds=30)
+AWAY_WAIT = timedelta(seconds=10)
 log = structlog.get_logger()
 
 

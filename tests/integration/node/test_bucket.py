@@ -123,7 +123,7 @@ def test_a_reading_waits_for_the_bucket_and_is_not_counted_as_an_attempt(shared:
     held = set(shared.storage.held())
     node.send(folder)
     wait_for(lambda: len(set(shared.storage.held()) - held) == len(list(folder.iterdir())), what="the images in the bucket")
-    wait_for(lambda: node.study(uid)["readings"], what="the reading to be under way", every_s=0.02)
+    wait_for(lambda: node.study(uid).get("readings"), what="the reading to be under way", every_s=0.02)
     shared.storage.kill()
 
     def waits() -> bool:

@@ -86,12 +86,13 @@ def read(reading_id: str, keys: list[str]) -> dict[str, Any]:
         return {"outcome": "over"}
     if attempt > MAX_ATTEMPTS:
         return {"outcome": "gave-up"}
-    row = bench.store.database.insist(lambda db: readings.get(db, reading_id))
+    row, replaces = bench.store.database.insist(lambda db: (readings.get(db, reading_id), readings.predecessor(db, reading_id)))
     bench.reading_priority = row["priority"]
     out = bench.store.files.path(f"readings/{reading_id}")
     try:
         with SECONDS.labels(stage="read").time():
-            return bench.reader.read(list(map(bench.store.files.path, keys)), made_at=row["created_at"], out=out)
+            files = list(map(bench.store.files.path, keys))
+            return bench.reader.read(files, made_at=row["created_at"], out=out, replaces=replaces)
     except ReaderGone:
         return {"outcome": "preempted" if bench.reader.stopping and row["priority"] == Priority.BACKFILL else "crashed"}
     except OperatorNeeded as fault:

@@ -1,5 +1,6 @@
 """The path of a study, in order; the only place that knows the order."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pneumoscope.classification.guard import assess
 from pneumoscope.findings import key_slices, measure, severity_points
 from pneumoscope.intake import from_files, open_input
 from pneumoscope.models import Bundle
-from pneumoscope.records import Reading, SeriesVerdict, Volume
+from pneumoscope.records import Notice, Predecessor, Reading, SeriesVerdict, Volume
 from pneumoscope.segmentation import LungLesionNetwork, segment
 from pneumoscope.segmentation.evidence import densities
 from pneumoscope.series import choose_series
@@ -26,16 +27,29 @@ def read_path(path: Path, bundle: Bundle, *, progress: Progress = lambda *_: Non
     return read_volume(volume, bundle, verdicts=verdicts, progress=progress)
 
 
-def read_files(files: Sequence[Path], bundle: Bundle, *, made_at: datetime, progress: Progress = lambda *_: None) -> Reading:
+def read_files(
+    files: Sequence[Path],
+    bundle: Bundle,
+    *,
+    made_at: datetime,
+    replaces: Predecessor | None = None,
+    progress: Progress = lambda *_: None,
+) -> Reading:
     """Read the study that lies in these DICOM files. Raises what its stages raise.
 
     ``made_at`` stands in the results and in their UIDs, so that reading again what was interrupted gives the same objects.
+    ``replaces``: the reading of the study that this one is a later version of.
     """
     found = from_files(files, lambda done, total: progress("find", done, total))
     series, verdicts = choose_series(found.instances, found.studies)
     progress("find", 1, 1)
     volume = load_volume(series, progress=lambda done, total: progress("load", done, total))
-    return read_volume(volume, bundle, verdicts=verdicts, made_at=made_at, progress=progress)
+    reading = read_volume(volume, bundle, verdicts=verdicts, made_at=made_at, progress=progress)
+    if replaces is None:
+        return reading
+    text = f"This reading replaces that of {replaces.made_at.astimezone():%Y-%m-%d %H:%M:%S}, which was made of the same study."
+    notice = Notice(code="replaces-earlier", text=text)
+    return dataclasses.replace(reading, replaces=replaces, notices=(*reading.notices, notice))
 
 
 def load_path(path: Path, *, progress: Progress = lambda *_: None) -> tuple[Volume, tuple[SeriesVerdict, ...]]:

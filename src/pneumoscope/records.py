@@ -258,6 +258,16 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Predecessor:
+    """The earlier reading of a study that a later one replaces: when and by which algorithm it was made, and its SR."""
+
+    made_at: datetime  # with time zone
+    device_uid: str
+    SeriesInstanceUID: str
+    SOPInstanceUID: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """All that was read from one study."""
 
@@ -272,6 +282,7 @@ class Reading:
     verdicts: tuple[SeriesVerdict, ...]
     model: Model
     made_at: datetime  # with time zone
+    replaces: Predecessor | None = None
 
     @property
     def study(self) -> Study:

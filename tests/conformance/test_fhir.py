@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
@@ -11,7 +12,7 @@ from fhirclient.models import bundle as smart
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pneumoscope.records import Category, Reading
+from pneumoscope.records import Category, Predecessor, Reading
 from pneumoscope.results.fhir import build_bundle
 from support import tiny_reading
 
@@ -55,6 +56,14 @@ def bare() -> Reading:
     return replace(reading, volume=replace(reading.volume, study=study), verdicts=())
 
 
+def later(earlier: Reading) -> Reading:
+    """Of the same study, an hour after."""
+    replaces = Predecessor(
+        made_at=earlier.made_at, device_uid=earlier.model.device_uid, SeriesInstanceUID="2.25.101", SOPInstanceUID="2.25.102"
+    )
+    return replace(earlier, made_at=earlier.made_at + timedelta(hours=1), replaces=replaces)
+
+
 def multiframe() -> Reading:
     """All slices are frames of one file."""
     reading = tiny_reading()
@@ -71,6 +80,7 @@ READINGS = {
     "no lung": lungless,
     "bare": bare,
     "multi-frame": multiframe,
+    "later version": lambda: later(tiny_reading()),
     "three writings": lambda: tiny_reading(PatientName="Hong^Gildong=洪^吉洞=홍^길동"),
 }
 
@@ -92,6 +102,16 @@ def test_every_reference_leads_to_an_entry(make):
 
 def test_the_same_reading_gives_the_same_bytes():
     assert build_bundle(tiny_reading()).content == build_bundle(tiny_reading()).content
+
+
+def test_a_later_report_names_the_one_that_it_replaces():
+    (earlier,) = (r for r in resources(tiny_reading()) if r["resourceType"] == "DiagnosticReport")
+    (report,) = (r for r in resources(later(tiny_reading())) if r["resourceType"] == "DiagnosticReport")
+    (extension,) = report["extension"]
+    assert extension["url"].endswith("/diagnosticReport-replaces")
+    assert extension["valueReference"] == {"type": "DiagnosticReport", "identifier": earlier["identifier"][0]}
+    assert report["identifier"] != earlier["identifier"]
+    assert report["status"] == "preliminary"  # neither was ever final, so nothing is corrected
 
 
 def test_score_category_and_severity():

@@ -1,6 +1,7 @@
 """The structured report as others read it, and the whole study as it would lie in an archive."""
 
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 
 import highdicom as hd
@@ -13,7 +14,7 @@ from pydicom.sr.codedict import codes as dicom_codes
 from pydicom.sr.coding import Code as DicomCode
 
 from pneumoscope import codes
-from pneumoscope.records import ZONES, Category, Notice, Reading, Region, Scores
+from pneumoscope.records import ZONES, Category, Notice, Predecessor, Reading, Region, Scores
 from pneumoscope.results.capture import build_captures
 from pneumoscope.results.encode import encode
 from pneumoscope.results.seg import build_seg
@@ -40,8 +41,15 @@ def without_lungs(reading: Reading) -> Reading:
     return dataclasses.replace(cannot_say(reading), masks=masks, findings=findings, key_slices=())
 
 
+EARLIER = Predecessor(
+    made_at=datetime(2020, 3, 1, 9, tzinfo=UTC),
+    device_uid="1.2.826.0.1.3680043.10.9.1",
+    SeriesInstanceUID="2.25.101",
+    SOPInstanceUID="2.25.102",
+)
 READINGS = {
     "lesions": tiny_reading(),
+    "a later version": dataclasses.replace(tiny_reading(), replaces=EARLIER),
     "none": tiny_reading(lesions=False),
     "cannot say": cannot_say(tiny_reading()),
     "no lungs": without_lungs(tiny_reading()),
@@ -85,6 +93,17 @@ def test_dcmtk_renders_it(tmp_path: Path, reading: Reading) -> None:
     assert "E: " not in said
     assert said.count("Measurement Group") >= 2 + len(ZONES)
     assert codes.CATEGORIES[reading.scores.category].meaning in said
+
+
+def test_a_later_version_names_the_report_that_it_replaces() -> None:
+    assert "PredecessorDocumentsSequence" not in built(tiny_reading())
+    reading = READINGS["a later version"]
+    (item,) = built(reading).PredecessorDocumentsSequence
+    (series,) = item.ReferencedSeriesSequence
+    (document,) = series.ReferencedSOPSequence
+    assert (item.StudyInstanceUID, series.SeriesInstanceUID) == (reading.study.StudyInstanceUID, EARLIER.SeriesInstanceUID)
+    assert document.ReferencedSOPInstanceUID == EARLIER.SOPInstanceUID
+    assert document.ReferencedSOPClassUID == hd.sr.Comprehensive3DSR.from_dataset(built(reading)).SOPClassUID
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)

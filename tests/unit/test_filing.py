@@ -1,8 +1,9 @@
 """What is brought is filed once, whatever it is and whoever dies; a study is complete when nothing more is to be expected."""
 
+import errno
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydicom.uid import ComprehensiveSRStorage, DeflatedExplicitVRLittleEndian
 
 from dicom_maker import ROOT, make_enhanced, make_slice, save
 from pneumoscope.config import Arrival, Dicom, PriorityRule, Settings
+from pneumoscope.errors import OperatorNeeded
 from pneumoscope.filing import Spool, Status, file_waiting
 from pneumoscope.filing import opener as opening
 from pneumoscope.filing.completeness import Judge, due_in_s, is_whole
@@ -117,6 +119,29 @@ def test_a_crash_loses_nothing_and_doubles_nothing(store: Store, spool: Spool, t
     spool.write(ARRIVAL, content)
     assert file(store, spool) == ["filed" if moment == "before the row" else "duplicate"]
     assert len(rows(store, image)) == len(files_of(store)) == 3
+
+
+def test_a_file_is_on_the_disk_before_it_is_listed_and_before_the_spool_forgets_it(
+    store: Store, spool: Spool, tmp_path: Path
+) -> None:
+    class Failing(FolderStore):
+        """A disk that cannot keep what was written, for once; it tells what was asked of it."""
+
+        asked: list[str] = []  # noqa: RUF012
+
+        def sync(self, keys: Iterable[str]) -> None:
+            self.asked.extend(keys)
+            assert rows(store, image) == [] and len(spool.waiting(ARRIVAL)) == 3
+            if len(self.asked) == 3:
+                raise OSError(errno.EIO, "")
+            super().sync(self.asked)
+
+    store = Store(database=store.database, files=Failing(store.files.root))
+    put(spool, tmp_path, *(make_slice(k) for k in range(3)))
+    with pytest.raises(OperatorNeeded, match="durable"):
+        file(store, spool)
+    assert file(store, spool) == ["filed"] * 3
+    assert sorted(set(store.files.asked)) == sorted(row["key"] for row in rows(store, image))
 
 
 def test_a_file_that_was_lost_comes_back_with_its_object(store: Store, spool: Spool, tmp_path: Path) -> None:

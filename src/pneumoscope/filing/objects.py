@@ -3,8 +3,9 @@
 A crash between any two of these loses nothing and doubles nothing: what is filed again is recognised.
 """
 
+import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ import structlog
 from pydicom.uid import UID
 
 from pneumoscope.config import Settings
+from pneumoscope.errors import OperatorNeeded
 from pneumoscope.filing.examine import Rule
 from pneumoscope.filing.opener import opener
 from pneumoscope.filing.spool import Spool
@@ -116,10 +118,11 @@ REASONS = {
 class _Batch:
     def __init__(self, store: Store, arrival_id: str, settings: Settings) -> None:
         self._store, self._arrival_id = store, arrival_id
-        self._most_bytes = settings.dicom.max_study_mb * _MB
+        self._most_bytes, self._durable = settings.dicom.max_study_mb * _MB, settings.disk.durable
         self._outcomes: list[Outcome] = []
         self._filed: dict[str, tuple[_Candidate, Filed]] = {}
         self._sizes: dict[str, int] = {}
+        self._brought: list[str] = []
 
     def file(self, candidates: list[_Candidate]) -> list[Outcome]:
         good = [candidate for candidate in candidates if not candidate.header.fault]
@@ -132,6 +135,7 @@ class _Batch:
                 row = studies.get(db, uid)
                 self._sizes[uid] = row["size_bytes"] if row else 0
         self._sort(good, here)
+        self._make_durable()
         self._commit()
         for outcome in self._outcomes:
             outcome.path.unlink(missing_ok=True)
@@ -160,12 +164,25 @@ class _Batch:
                 filed = _filed(candidate, self._arrival_id)
                 bringing[filed.key] = candidate.path
                 self._filed[uid] = (candidate, filed)
-        self._store.files.bring(bringing)
+        self._bring(bringing)
 
     def _too_large(self, candidate: _Candidate) -> bool:
         uid = candidate.first.StudyInstanceUID
         self._sizes[uid] += candidate.size_bytes
         return self._sizes[uid] > self._most_bytes
+
+    def _make_durable(self) -> None:
+        """On the disk before the database lists them, and before the spool forgets them: a power cut loses nothing filed."""
+        try:
+            self._store.files.sync(self._brought if self._durable else ())
+        except OSError as fault:
+            reason = os.strerror(fault.errno) if fault.errno else "unknown reason"
+            raise OperatorNeeded(f"Files could not be made durable: {reason}.", code="store-unwritable") from fault
+        self._brought = []
+
+    def _bring(self, sources: Mapping[str, Path]) -> None:
+        self._store.files.bring(sources)
+        self._brought += sources
 
     def _commit(self) -> None:
         items = [filed for _, filed in self._filed.values()]
@@ -179,6 +196,7 @@ class _Batch:
                 here = arrivals.known(db, [filed.SOPInstanceUID for _, filed in lost])
             self._filed = {}
             self._sort([candidate for candidate, _ in lost], here)
+            self._make_durable()
 
     def _note(self, candidate: _Candidate, status: Status, code: str = "") -> None:
         one = candidate.first if candidate.header.instances else None
@@ -198,7 +216,8 @@ class _Batch:
     def _set_aside(self, candidate: _Candidate, status: Status, code: str) -> None:
         aside_id = str(uuid.uuid4())
         one = candidate.first if candidate.header.instances else None
-        self._store.files.bring({aside_key(aside_id): candidate.path})
+        self._bring({aside_key(aside_id): candidate.path})
+        self._make_durable()
         kept = self._store.database.insist(
             lambda db: arrivals.put_aside(
                 db,

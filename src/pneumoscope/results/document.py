@@ -25,6 +25,8 @@ def to_dict(reading: Reading) -> dict[str, Any]:
         "pneumoscope": __version__,
         "made_at": reading.made_at.isoformat(),
         "model": {key: getattr(reading.model, key) for key in ("name", "version", "device_uid", "sha256", "manufacturer")},
+        "replaces": reading.replaces
+        and {"made_at": reading.replaces.made_at.isoformat(), "SOPInstanceUID": reading.replaces.SOPInstanceUID},
         "study": {keyword: getattr(reading.study, keyword) for keyword in type(reading.study).__dataclass_fields__},
         "headline": headline(reading),
         "score": scores.probability if scores.probability is None else round(scores.probability, 4),

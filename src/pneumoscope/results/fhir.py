@@ -8,6 +8,7 @@ pydantic models takes thirty times as long as making the bundle.
 import json
 import unicodedata
 import uuid
+from datetime import datetime
 from typing import Any
 
 from pneumoscope import codes
@@ -20,6 +21,7 @@ GENDERS = {"M": "male", "F": "female", "O": "other"}
 #: How a name is written, per component group: alphabetic, ideographic, phonetic.
 REPRESENTATIONS = ("ABC", "IDE", "SYL")
 REPRESENTATION_URL = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
+REPLACES_URL = "http://hl7.org/fhir/StructureDefinition/diagnosticReport-replaces"
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 Resource = dict[str, Any]
 
@@ -42,8 +44,11 @@ def build_bundle(reading: Reading) -> Parcel:
 
 def _id(reading: Reading, what: str) -> str:
     """An id that the same reading always gives the same resource."""
-    key = f"{reading.study.StudyInstanceUID} {reading.model.device_uid} {reading.made_at.isoformat()} {what}"
-    return str(uuid.uuid5(NAMESPACE, key))
+    return _id_of(reading, reading.model.device_uid, reading.made_at, what)
+
+
+def _id_of(reading: Reading, device_uid: str, made_at: datetime, what: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, f"{reading.study.StudyInstanceUID} {device_uid} {made_at.isoformat()} {what}"))
 
 
 def _urn(reading: Reading, what: str) -> str:
@@ -237,12 +242,23 @@ def _region(reading: Reading, finding: Finding) -> Resource:
     return out
 
 
+def _replaces(reading: Reading) -> Resource:
+    """R4's own extension; a status such as "corrected" would say that the earlier report had been final."""
+    earlier = reading.replaces
+    if earlier is None:
+        return {}
+    uid = f"urn:uuid:{_id_of(reading, earlier.device_uid, earlier.made_at, 'report')}"
+    reference = {"type": "DiagnosticReport", "identifier": {"system": "urn:ietf:rfc:3986", "value": uid}}
+    return {"extension": [{"url": REPLACES_URL, "valueReference": reference}]}
+
+
 def _report(reading: Reading, observations: list[Resource]) -> Resource:
     sentences = [headline(reading), *(notice.text for notice in reading.notices), NOT_FOR_DIAGNOSIS]
     out: Resource = {
         "resourceType": "DiagnosticReport",
         "id": _id(reading, "report"),
         "identifier": [{"system": "urn:ietf:rfc:3986", "value": _urn(reading, "report")}],
+        **_replaces(reading),
         "status": "preliminary",
         "category": [{"coding": [{"system": f"{HL7}v2-0074", "code": "RAD"}]}],
         "code": concept(codes.CHEST_CT),

@@ -17,7 +17,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 from pneumoscope import codes
 from pneumoscope.codes import Code, severity
 from pneumoscope.records import GROUND_GLASS_LABEL, ZONES, Category, Finding, KeySlice, Lung, Reading, Region
-from pneumoscope.results.header import Kind, first_instance, new_result
+from pneumoscope.results.header import Kind, first_instance, new_result, put_as_is
 from pneumoscope.results.seg import SEGMENTS, Segment, tracking_uid
 from pneumoscope.results.source import source_datasets
 from pneumoscope.results.words import headline
@@ -65,6 +65,7 @@ def _document(reading: Reading, content: sr.MeasurementReport, seg: Dataset | No
         instance_number=header.InstanceNumber,
         manufacturer=header.Manufacturer,
         is_complete=True,
+        previous_versions=_previous_versions(reading),
     )
     return under_header(document, header)
 
@@ -76,6 +77,17 @@ def under_header(document: Dataset, header: Dataset) -> Dataset:
     ds.update(header)
     ds.CodingSchemeIdentificationSequence = [_private_scheme()]
     return ds
+
+
+def _previous_versions(reading: Reading) -> list[Dataset] | None:
+    """For the Predecessor Documents Sequence (PS3.3 C.17.2): the report that this one replaces."""
+    if reading.replaces is None:
+        return None
+    earlier = Dataset()
+    earlier.SOPClassUID, earlier.SOPInstanceUID = Comprehensive3DSRStorage, reading.replaces.SOPInstanceUID
+    earlier.SeriesInstanceUID = reading.replaces.SeriesInstanceUID
+    put_as_is(earlier, "StudyInstanceUID", reading.study.StudyInstanceUID)
+    return [earlier]
 
 
 def _private_scheme() -> Dataset:

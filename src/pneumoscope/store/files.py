@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ from pneumoscope.errors import OperatorNeeded
 #: A UID as PS3.5 9.1 has it, but for leading zeros, which real scanners write.
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 MAX_UID_CHARACTERS = 64
+_SYNCS_AT_ONCE = 16
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -163,14 +165,15 @@ class FolderStore:
                     break
 
     def sync(self, keys: Iterable[str]) -> None:
-        """Make files that were moved in durable."""
-        folders = set()
-        for key in keys:
-            path = self.path(key)
-            _fsync(path)
-            folders.add(path.parent)
-        for folder in folders:
-            _fsync(folder)
+        """Make files that were moved in durable, with the folders on the way to them. Raises OSError.
+
+        Several at once: a journaling file system has them share its commits.
+        """
+        paths = [self.path(key) for key in keys]
+        folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(self.root)}
+        with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+            list(pool.map(_fsync, paths))
+            list(pool.map(_fsync, folders))
 
     def free_share(self) -> float:
         """Part of the folder's disk that is free, 0 to 1."""

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
+from pydicom.uid import Comprehensive3DSRStorage
 
+from pneumoscope.records import Predecessor
 from pneumoscope.store import now, urgency
-from pneumoscope.store.schema import ReadingState, StudyState, parcel, reading, study
+from pneumoscope.store.schema import ReadingState, StudyState, image, parcel, reading, study
 
 _STUDY_STATE = {
     ReadingState.WAITING: StudyState.WAITING,
@@ -59,6 +61,24 @@ def versions(db: sa.Connection, StudyInstanceUID: str) -> list[sa.RowMapping]:
     """Readings of a study, the latest first."""
     query = sa.select(reading).where(reading.c.StudyInstanceUID == StudyInstanceUID).order_by(reading.c.version.desc())
     return list(db.execute(query).mappings())
+
+
+def predecessor(db: sa.Connection, reading_id: str) -> Predecessor | None:
+    """The latest version before this one that was read, with its structured report."""
+    row = get(db, reading_id)
+    query = (
+        sa.select(
+            reading.c.created_at.label("made_at"), reading.c.device_uid, image.c.SeriesInstanceUID, image.c.SOPInstanceUID
+        )
+        .join(parcel, parcel.c.reading_id == reading.c.id)
+        .join(image, image.c.SOPInstanceUID == parcel.c.SOPInstanceUID)
+        .where(parcel.c.review_id == "")  # what people answered is a structured report too
+        .where(reading.c.StudyInstanceUID == row["StudyInstanceUID"], reading.c.version < row["version"])
+        .where(reading.c.state == ReadingState.READ, image.c.SOPClassUID == Comprehensive3DSRStorage)
+        .order_by(reading.c.version.desc())
+    )
+    found = db.execute(query.limit(1)).mappings().first()
+    return Predecessor(**found) if found else None
 
 
 def to_enqueue(db: sa.Connection) -> list[sa.RowMapping]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumoscope.errors import OperatorNeeded
+from pneumoscope.records import Predecessor
 
 #: No study takes this long on two cores; one that does hangs.
 READ_TIMEOUT_S = 900
@@ -32,14 +33,18 @@ class Reader:
         self._lock = threading.Lock()
         self._stopping = False
 
-    def read(self, files: Sequence[Path], *, made_at: datetime, out: Path) -> dict[str, Any]:
+    def read(
+        self, files: Sequence[Path], *, made_at: datetime, out: Path, replaces: Predecessor | None = None
+    ) -> dict[str, Any]:
         """Results of the study in ``files`` go to the folder ``out``; what became of it is told.
 
         Raises ReaderGone, or OperatorNeeded where no reader can be started.
         """
         self._stopping = False
         process = self._start()
-        job = {"files": [str(file) for file in files], "made_at": made_at.isoformat(), "out": str(out)}
+        job: dict[str, Any] = {"files": [str(file) for file in files], "made_at": made_at.isoformat(), "out": str(out)}
+        if replaces:
+            job["replaces"] = {**vars(replaces), "made_at": replaces.made_at.isoformat()}
         try:
             assert process.stdin is not None
             process.stdin.write(json.dumps(job).encode() + b"\n")

@@ -18,7 +18,7 @@ from pneumoscope.models.library import find
 from pneumoscope.output import write_all
 from pneumoscope.parallel import Crashed, fork_map
 from pneumoscope.pipeline import read_files
-from pneumoscope.records import Reading, Region
+from pneumoscope.records import Predecessor, Reading, Region
 from pneumoscope.results.build import build_parcels
 from pneumoscope.results.words import headline
 from pneumoscope.telemetry import die_with_parent
@@ -60,11 +60,12 @@ def _say(answers: Any, document: Json) -> None:  # noqa: ANN401 - a text file
 
 
 def _read(job: Json, bundle: Bundle) -> Json:
-    """``job``: ``files``, ``made_at``, and the folder ``out`` that the results are written to, all or none."""
+    """``job``: ``files``, ``made_at``, what it ``replaces``, and the folder ``out`` that the results go to, all or none."""
     die_with_parent()
     os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
     try:
-        reading = read_files([Path(name) for name in job["files"]], bundle, made_at=datetime.fromisoformat(job["made_at"]))
+        files, made_at = [Path(name) for name in job["files"]], datetime.fromisoformat(job["made_at"])
+        reading = read_files(files, bundle, made_at=made_at, replaces=_replaces(job))
         parcels = build_parcels(reading, for_pages=True)
         write_all(parcels, Path(job["out"]))
     except Rejected as fault:
@@ -86,6 +87,11 @@ def _read(job: Json, bundle: Bundle) -> Json:
         "summary": _summary(reading),
         "parcels": [{"name": parcel.name, "media_type": parcel.media_type} for parcel in parcels],
     }
+
+
+def _replaces(job: Json) -> Predecessor | None:
+    told = job.get("replaces")
+    return Predecessor(**{**told, "made_at": datetime.fromisoformat(told["made_at"])}) if told else None
 
 
 def _summary(reading: Reading) -> Json:

@@ -89,12 +89,12 @@ def read(reading_id: str, keys: list[str]) -> dict[str, Any]:
         return {"outcome": "over"}
     if attempt > MAX_ATTEMPTS:
         return {"outcome": "gave-up"}
-    row = bench.store.database.insist(lambda db: readings.get(db, reading_id))
+    row, replaces = bench.store.database.insist(lambda db: (readings.get(db, reading_id), readings.predecessor(db, reading_id)))
     bench.reading_priority = row["priority"]
     files = bench.store.files
     try:
         with SECONDS.labels(stage="read").time(), files.folder(f"readings/{reading_id}") as out:
-            return bench.reader.read(files.paths(keys), made_at=row["created_at"], out=out)
+            return bench.reader.read(files.paths(keys), made_at=row["created_at"], out=out, replaces=replaces)
     except ReaderGone:
         return {"outcome": "preempted" if bench.reader.stopping and row["priority"] == Priority.BACKFILL else "crashed"}
     except (OperatorNeeded, RetryLater) as fault:

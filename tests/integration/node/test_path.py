@@ -83,6 +83,17 @@ def test_what_comes_late_makes_a_second_version_that_supersedes_the_first(
     running.send(late)
     read(running, uid, version=2)
     assert [reading["version"] for reading in running.study(uid)["readings"]] == [2, 1]
+    reports = [
+        next(each["SOPInstanceUID"] for each in reading["results"] if each["name"] == "sr.dcm")
+        for reading in running.study(uid)["readings"]
+    ]
+    headers = {
+        each["00080018"]["Value"][0]: each for each in httpx.get(f"{running.url}/dicom-web/studies/{uid}/metadata").json()
+    }
+    (predecessor,) = headers[reports[0]]["0040A360"]["Value"]
+    referenced = predecessor["00081115"]["Value"][0]["00081199"]["Value"][0]
+    assert referenced["00081155"]["Value"] == [reports[1]]
+    assert "0040A360" not in headers[reports[1]]
     page = httpx.get(f"{running.url}/studies/{uid}").text
     assert page.index("Version 2") < page.index("Version 1") < page.index("superseded")
 

@@ -379,13 +379,17 @@ def test_a_peer_of_the_default_syntax_alone_is_sent_that(full: Receiver) -> None
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the peer's own
 def test_a_peer_that_leaves_or_interrupts_costs_its_own_association(full: Receiver) -> None:
+    left = []
+
     def leave(event: evt.Event) -> int:
-        event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+        left.append(event.assoc.dul.socket.socket)
+        left[0].shutdown(socket.SHUT_RDWR)
         return 0x0000
 
     with peer(full, (evt.EVT_C_STORE, leave)) as assoc:
         assoc.dimse_timeout = 1  # no answer will come
         get(assoc, study_query())
+    left[0].close()  # the library leaves it open
     lost = "were not sent."
     wait_for(lambda: any(detail.endswith(lost) for detail in full.audited("failed")), what="the audit entry")
 

@@ -2,17 +2,19 @@
 
 import contextlib
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pynetdicom.dimse_messages import C_STORE_RQ, C_STORE_RSP
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
 
-from pneumoscope.config import Dicom, Sender
-from pneumoscope.receiver.admission import ADDRESS, CALLED, CALLING, admit
+from pneumoscope.config import Dicom, Sender, Tls
+from pneumoscope.receiver.admission import ADDRESS, CALLED, CALLING, admit, may_query
 from pneumoscope.receiver.lane import Malformed, read_command, response
 from pneumoscope.receiver.storing import Request, file_meta
 
@@ -35,6 +37,31 @@ def test_who_is_listed_may_send() -> None:
     assert admitted(anyone, address="2001:db8::5") is anyone
     assert admitted(anyone, address="::ffff:10.1.2.3") is anyone  # IPv4 on a socket of both kinds
     assert admitted(anyone, address="nonsense") is ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("addresses", "query", "authorities", "may"),
+    [
+        (("127.0.0.0/8", "::1/128"), None, None, True),
+        (("10.1.2.3", "10.1.2.4/32", "2001:db8::5"), None, None, True),
+        (("10.1.2.0/30",), None, None, False),  # anyone there can bear the title
+        (("10.1.2.0/30",), True, None, True),
+        (("10.1.2.0/30",), None, Path("ca.pem"), True),
+        (("0.0.0.0/0",), None, None, False),
+        (("0.0.0.0/0",), True, Path("ca.pem"), True),
+        (("127.0.0.0/8",), False, Path("ca.pem"), False),
+    ],
+)
+def test_who_may_query(addresses: tuple[str, ...], query: bool | None, authorities: Path | None, may: bool) -> None:
+    sender = Sender(ae_title="WS1", addresses=addresses, query=query)
+    settings = Dicom(senders=(sender,), tls=Tls(certificate=Path("c"), key=Path("k"), authorities=authorities))
+    assert may_query(settings, sender) is may
+
+
+def test_nobody_may_query_from_everywhere_without_a_certificate() -> None:
+    for everywhere in ("0.0.0.0/0", "::/0"):
+        with pytest.raises(ValidationError, match="authorities"):
+            Dicom(senders=(Sender(ae_title="WS1", addresses=(everywhere,), query=True),))
 
 
 def request(SOPInstanceUID: str, message_id: int = 1) -> Request:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from pydicom.uid import Comprehensive3DSRStorage
 
-from pneumoscope.records import Study
+from pneumoscope.records import Predecessor, Study
 from pneumoscope.store import (
     Database,
     FolderStore,
@@ -165,6 +167,32 @@ def test_images_that_come_late_make_a_new_version_which_is_what_the_study_shows(
         assert row is not None
         assert row["state"] == StudyState.READ
         assert [reading["version"] for reading in readings.versions(db, UID)] == [2, 1]
+
+
+def test_a_later_version_knows_which_one_it_replaces(database: Database) -> None:
+    arrive(database, 1)
+    first, reports = take(database), {}
+    for number in (2, 3, 4):
+        arrive(database, number)
+        reports[number] = take(database)
+    with database.begin() as db:
+        assert readings.predecessor(db, first) is None
+        readings.close(db, reports[3], state=ReadingState.REFUSED, code="too-few-slices", message="Too few.")
+        for number, reading_id in ((91, first), (92, reports[2])):
+            readings.start(db, reading_id, process_id="w")
+            readings.finish(db, reading_id, summary=summary(), parcels=[])
+            report = replace(filed(number, reading_id=reading_id), SOPClassUID=Comprehensive3DSRStorage)
+            arrivals.file_images(db, [report, filed(number + 100, reading_id=reading_id)])
+        last = readings.predecessor(db, reports[4])  # the third was refused and leaves nothing to replace
+        assert last == Predecessor(
+            made_at=readings.get(db, reports[2])["created_at"],
+            device_uid="2.25.1",
+            SeriesInstanceUID=filed(92).SeriesInstanceUID,
+            SOPInstanceUID=filed(92).SOPInstanceUID,
+        )
+        earlier = readings.predecessor(db, reports[2])
+        assert earlier is not None
+        assert earlier.SOPInstanceUID == filed(91).SOPInstanceUID
 
 
 def test_results_of_ours_cause_no_reading(database: Database) -> None:

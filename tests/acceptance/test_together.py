@@ -252,7 +252,7 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
 
     # marks go again; who looks on their own is not followed
     for _ in range(2):
-        lee.get_by_role("button", name="Take my last mark away").click()
+        lee.get_by_role("button", name="Remove my last mark").click()
     wait_for(lambda: not has_colour(kim, CYAN), seconds=60, what="the marks of lee to go")
     lee.get_by_label("See what the others see").uncheck()
     expect(kim.locator("#people")).to_contain_text("on their own")

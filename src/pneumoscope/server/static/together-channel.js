@@ -1,16 +1,14 @@
 // The channel to the room: it comes again by itself when it breaks, unless the server says why not.
 
-const ENDED = 4000;
-const [FULL, NOT_ALLOWED, NO_SUCH_MEETING, TOO_SLOW, TAKEN_OVER] = [4001, 4003, 4004, 4007, 4008];
-//: What a page says of itself, for each number by which the server closes for good.
+// Numbers by which the server closes for good (`Close` in room.py), and which words of the page tell it.
 const REASONS = new Map([
-  [ENDED, "ended"],
-  [FULL, "full"],
-  [NOT_ALLOWED, "notAllowed"],
-  [NO_SUCH_MEETING, "ended"],
+  [4000, "ended"],
+  [4001, "full"],
+  [4003, "notAllowed"],
+  [4004, "ended"],
   [4005, "fault"],
   [4006, "fault"],
-  [TAKEN_OVER, "elsewhere"],
+  [4008, "elsewhere"],
 ]);
 
 /** Events: `message` (detail: what it says), `lost`, `over` (detail: name of the reason). */
@@ -40,7 +38,6 @@ export class Channel extends EventTarget {
         return;
       }
       this.dispatchEvent(new Event("lost"));
-      if (code === TOO_SLOW) this.#wait_ms = 2000;
       setTimeout(() => this.open(), this.#wait_ms);
       this.#wait_ms = Math.min(10_000, this.#wait_ms * 2);
     });

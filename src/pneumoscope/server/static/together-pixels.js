@@ -91,22 +91,27 @@ export class Pixels {
 
   /** The numbers of a frame, before any rescale. */
   get(frame) {
-    const kept = this.#kept.get(frame.key);
-    if (kept) {
-      this.#kept.delete(frame.key);
-      this.#kept.set(frame.key, kept);
-      return kept;
+    const kept = this.#kept.get(frame.key) ?? this.#begin(frame);
+    this.#kept.delete(frame.key);
+    this.#kept.set(frame.key, kept);
+    return kept.coming;
+  }
+
+  #begin(frame) {
+    const begun = { coming: this.#fetch(frame), bytes: (frame.rows * frame.columns * frame.bits) / 8 };
+    this.#bytes += begun.bytes;
+    begun.coming.catch(() => this.#forget(frame.key, begun));
+    for (const [key, kept] of this.#kept) {
+      if (this.#bytes <= MOST_BYTES) break;
+      this.#forget(key, kept);
     }
-    const coming = this.#fetch(frame);
-    this.#kept.set(frame.key, coming);
-    coming.then(
-      (values) => {
-        this.#bytes += values.byteLength;
-        this.#forget();
-      },
-      () => this.#kept.delete(frame.key),
-    );
-    return coming;
+    return begun;
+  }
+
+  #forget(key, kept) {
+    if (this.#kept.get(key) !== kept) return;
+    this.#kept.delete(key);
+    this.#bytes -= kept.bytes;
   }
 
   /** What is likely to be wanted soon, the likeliest first; forgets what was said before. */
@@ -140,14 +145,6 @@ export class Pixels {
     if (frame.unused > 0) for (let n = 0; n < size; n += 1) values[n] = (values[n] << frame.unused) >> frame.unused;
     if (frame.unused > 0 && !frame.signed) for (let n = 0; n < size; n += 1) values[n] &= (1 << (frame.bits - frame.unused)) - 1;
     return values;
-  }
-
-  async #forget() {
-    for (const [key, coming] of this.#kept) {
-      if (this.#bytes <= MOST_BYTES) return;
-      const values = await coming.catch(() => null);
-      if (this.#kept.delete(key) && values) this.#bytes -= values.byteLength;
-    }
   }
 }
 

@@ -3,7 +3,8 @@
 import { Pixels, loadFrames, paint } from "./together-pixels.js";
 
 const COLOURS = ["#ffd166", "#5cc8d6", "#ff8fa3", "#9be37f"];
-const AHEAD = 12;
+const SHAPES = ["line", "arrow", "ellipse"];
+const AHEAD = 12; // slices on either side that are fetched before they are asked for
 const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
 
 /** Tells by events what its person did: `move` (see `state`), `point` (detail: a point of the image or null), `draw` (a mark). */
@@ -23,7 +24,9 @@ export class Viewer extends EventTarget {
   #drag = null;
   #touches = new Map();
   #drawing = null;
-  #wanted = 0;
+  #showing = false;
+  #fault = "";
+  #wanted = 0; // counts moves: what takes its time may be out of date when it is there
   #unknown = new Set();
   #due = false;
   tool = "look";
@@ -125,23 +128,27 @@ export class Viewer extends EventTarget {
     this.dispatchEvent(new Event("move"));
   }
 
+  /** Fetch what is wanted and draw it; of slices that are gone through fast, as many as come in time. */
   async #show() {
-    const frame = this.#frames[this.#index];
     Object.assign(this.slider, { max: String(this.#frames.length), value: String(this.#index + 1) });
-    const around = Array.from({ length: AHEAD }, (_, n) => [this.#index + n + 1, this.#index - n - 1]).flat();
     this.#describe();
-    let values;
-    try {
-      const coming = this.#pixels.get(frame);
-      this.#pixels.expect(around.map((index) => this.#frames[index]).filter(Boolean));
-      values = await coming;
-    } catch {
-      if (frame === this.#frames[this.#index]) this.output.textContent = this.#words.noPixels;
-      return;
-    }
-    if (frame !== this.#frames[this.#index]) return;
-    this.#shown = { frame, values };
-    this.#redraw();
+    if (this.#showing) return;
+    this.#showing = true;
+    let frame;
+    do {
+      frame = this.#frames[this.#index];
+      try {
+        const coming = this.#pixels.get(frame);
+        const around = Array.from({ length: AHEAD }, (_, n) => [this.#index + n + 1, this.#index - n - 1]).flat();
+        this.#pixels.expect(around.map((index) => this.#frames[index]).filter(Boolean));
+        this.#shown = { frame, values: await coming };
+        this.#fault = "";
+      } catch {
+        [this.#shown, this.#fault] = [null, this.#words.noPixels];
+      }
+      this.#redraw();
+    } while (frame !== this.#frames[this.#index]);
+    this.#showing = false;
   }
 
   #describe() {
@@ -149,9 +156,8 @@ export class Viewer extends EventTarget {
     if (!frame) return;
     const { centre, width } = this.#look;
     const place = `${this.#words.slice} ${this.#index + 1}/${this.#frames.length}`;
-    const coming = this.#shown?.frame === frame ? "" : ` (${this.#words.loading})`;
+    const coming = this.#fault ? ` (${this.#fault})` : this.#shown?.frame === frame ? "" : ` (${this.#words.loading})`;
     this.output.textContent = `${place}${coming} · C ${Math.round(centre)} W ${Math.round(width)}`;
-    this.#canvas.dataset.shown = this.#shown?.frame.key ?? "";
   }
 
   #redraw() {
@@ -263,15 +269,20 @@ export class Viewer extends EventTarget {
   #onDown(event) {
     const point = this.#point(event);
     if (!point) return;
-    this.#canvas.focus();
+    this.#canvas.focus({ preventScroll: true });
     this.#canvas.setPointerCapture(event.pointerId);
     this.#touches.set(event.pointerId, event);
     if (this.#touches.size > 1) this.#drawing = null;
-    else if (event.button === 0 && this.tool !== "look") {
+    else if (event.button === 0 && SHAPES.includes(this.tool)) {
       const { instance, frame } = this.#shown.frame;
       this.#drawing = { shape: this.tool, instance, frame, x1: point.x, y1: point.y, x2: point.x, y2: point.y, text: "", colour: this.colour ?? 0 };
     }
-    this.#drag = { event, left: 0, look: { ...this.#look }, how: event.button === 2 ? "window" : event.pointerType === "touch" ? "slices" : "move" };
+    this.#drag = { event, left: 0, look: { ...this.#look }, how: this.#meaning(event) };
+  }
+
+  #meaning(event) {
+    if (event.button === 2 || this.tool === "window") return "window";
+    return event.pointerType === "touch" ? "slices" : "move";
   }
 
   #onMove(event) {

@@ -194,6 +194,7 @@ channel.addEventListener("over", ({ detail }) => {
   call.stop("audio");
   call.stop("video");
   call.setOthers([]);
+  for (const name of ["microphone", "camera"]) find(name).setAttribute("aria-pressed", "false");
   [people, viewer.pointers] = [[], new Map()];
   showPeople();
   viewer.redraw();

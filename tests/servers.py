@@ -209,7 +209,7 @@ class Node:
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "pneumoscope.cli", "serve", "--config", str(self.config)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_for(self.ready, seconds=60, what="the node")
+        wait_for(self.ready, seconds=240, what="the node")
 
     def ready(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log[-3000:]

@@ -20,6 +20,7 @@ from pneumoscope.server import (
     pages,
     people,
     problems,
+    rendering,
     review,
     rights,
     statics,
@@ -81,7 +82,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
             Middleware(Access, settings=settings, store=store),
         ],
     )
-    problems.install(app)
+    problems.install(app, rendering.problem)
     programs = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, api)
     reading_room = (listing, studypage, pages, review, agreement, meetings, channel, upload, comfort)
     for part in (*programs, *reading_room, login, account, people, trail, statics, viewer):

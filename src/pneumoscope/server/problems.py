@@ -1,7 +1,12 @@
 """Faults as answers: a status, a stable code, a sentence; never what the client sent."""
 
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
+from typing import Protocol
 
+import anyio.to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -10,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from pneumoscope.errors import PneumoscopeError, RetryLater, UnsafeArchive
 
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 _STATUS = {
     "no-such-frame": 404,
     "no-such-element": 404,
@@ -33,14 +39,45 @@ def answer(status: int, code: str, message: str, headers: dict[str, str] | None 
     return JSONResponse({"code": code, "message": message}, status, headers)
 
 
-def install(app: FastAPI) -> None:
-    """Make ``app`` answer faults."""
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(PneumoscopeError, _ours)
-    app.add_exception_handler(FileNotFoundError, _gone)
-    for kind in (OperationalError, InterfaceError):
-        app.add_exception_handler(kind, _database_away)
+class Show(Protocol):
+    """Makes a page of a fault."""
+
+    def __call__(self, request: Request, *, status: int, code: str, message: str) -> Response:
+        """The page, in the visitor's language."""
+
+
+def install(app: FastAPI, show: Show | None = None) -> None:
+    """Make ``app`` answer faults: programs by JSON, people by a page."""
+    found: tuple[tuple[type[Exception], Handler], ...] = (
+        (HTTPException, _http),
+        (RequestValidationError, _invalid),
+        (PneumoscopeError, _ours),
+        (FileNotFoundError, _gone),
+        (OperationalError, _database_away),
+        (InterfaceError, _database_away),
+    )
+    for kind, handler in found:
+        app.add_exception_handler(kind, _for_people(handler, show) if show else handler)
+
+
+def _for_people(handler: Handler, show: Show) -> Handler:
+    async def handle(request: Request, fault: Exception) -> Response:
+        told = await handler(request, fault)
+        if not _is_page(request):
+            return told
+        content = json.loads(bytes(told.body))
+        shown = await anyio.to_thread.run_sync(partial(show, request, status=told.status_code, **content))
+        for name, value in told.headers.items():
+            if name not in ("content-type", "content-length"):
+                shown.headers[name] = value
+        return shown
+
+    return handle
+
+
+def _is_page(request: Request) -> bool:
+    """Whether a person looks: a browser that goes to a page asks for HTML first."""
+    return request.headers.get("accept", "").startswith("text/html") and "visitor" in request.scope
 
 
 async def _http(_request: Request, fault: Exception) -> Response:

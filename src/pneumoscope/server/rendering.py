@@ -49,6 +49,11 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Re
     return Response(content, status, media_type="text/html", headers=headers)
 
 
+def problem(request: Request, *, status: int, code: str, message: str) -> Response:
+    """What a person is shown instead of what they asked for."""
+    return page(request, "problem.html", status=status, problem_status=status, code=code, message=message)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(

@@ -255,3 +255,13 @@ def test_metrics_and_readiness(node: Node) -> None:
     assert 0 < samples["pneumoscope_disk_free_share",] < 1
     assert ("pneumoscope_oldest_waiting_delivery_age_seconds",) in samples
     assert ("pneumoscope_http_requests_total", ("method", "GET"), ("route", "/health"), ("status", "200")) in samples
+
+
+def test_a_person_is_shown_a_page_where_a_program_is_told_by_json(node: Node) -> None:
+    for path, code in (("/studies/9.9.9", "no-such-study"), ("/nothing/of/the/kind", "not-found")):
+        shown = httpx.get(node.url + path, headers={"Accept": "text/html,*/*"}, timeout=30)
+        assert (shown.status_code, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert code in shown.text
+        assert 'href="/"' in shown.text
+        told = httpx.get(node.url + path, timeout=30)
+        assert (told.status_code, told.json()["code"]) == (404, code)

@@ -28,6 +28,7 @@ from pneumoscope.store import (
 )
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.files import image_key, is_uid
+from pneumoscope.store.readings import StoredParcel
 from pneumoscope.store.schema import DeliveryState, Priority, ReadingState, StudyState, metadata
 from servers import postgres
 
@@ -180,8 +181,16 @@ def test_a_later_version_knows_which_one_it_replaces(database: Database) -> None
         readings.close(db, reports[3], state=ReadingState.REFUSED, code="too-few-slices", message="Too few.")
         for number, reading_id in ((91, first), (92, reports[2])):
             readings.start(db, reading_id, process_id="w")
-            readings.finish(db, reading_id, summary=summary(), parcels=[])
             report = replace(filed(number, reading_id=reading_id), SOPClassUID=Comprehensive3DSRStorage)
+            kept = StoredParcel(
+                name="sr.dcm", media_type="application/dicom", key="k", size_bytes=1, SOPInstanceUID=report.SOPInstanceUID
+            )
+            readings.finish(db, reading_id, summary=summary(), parcels=[kept])
+            answer = replace(report, SOPInstanceUID=filed(number + 200).SOPInstanceUID, key="answer")
+            readings.add_parcels(
+                db, reading_id, [replace(kept, SOPInstanceUID=answer.SOPInstanceUID)], review_id=f"review-{number}"
+            )
+            arrivals.file_images(db, [answer])
             arrivals.file_images(db, [report, filed(number + 100, reading_id=reading_id)])
         last = readings.predecessor(db, reports[4])  # the third was refused and leaves nothing to replace
         assert last == Predecessor(

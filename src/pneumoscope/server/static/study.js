@@ -18,7 +18,7 @@ document.getElementById("print")?.addEventListener("click", () => window.print()
 
 /** A study that waits for its result shows it at once; what someone is reading is not taken from under their eyes. */
 listen(async () => {
-  const answer = await fetch(changed.dataset.path, { headers: { "X-Requested-With": "pneumoscope" } }).catch(() => null);
+  const answer = await fetch(changed.dataset.path, { headers: { "X-Requested-With": "pneumoscope", "X-Background": "1" } }).catch(() => null);
   if (!answer?.ok) return;
   const { mark } = await answer.json();
   if (mark === changed.dataset.mark) { changed.hidden = true; return; }

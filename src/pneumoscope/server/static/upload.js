@@ -124,7 +124,7 @@ class Upload {
   async ask(study, line) {
     let found;
     try {
-      const answer = await fetch(`/api/studies/${study}/state`, { headers: { Accept: "application/json" } });
+      const answer = await fetch(`/api/studies/${study}/state`, { headers: { Accept: "application/json", "X-Background": "1" } });
       if (answer.ok) found = await answer.json();
     } catch {
       // the node is away for a moment: asked again

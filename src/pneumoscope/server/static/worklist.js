@@ -23,7 +23,7 @@ async function show(address, { keep = false } = {}) {
   const turn = ++asked;
   let page;
   try {
-    const answer = await fetch(address, { headers: { "X-Requested-With": "pneumoscope" } });
+    const answer = await fetch(address, { headers: { "X-Requested-With": "pneumoscope", "X-Background": "1" } });
     if (!answer.ok) throw new Error(answer.statusText);
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch {

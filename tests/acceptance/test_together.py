@@ -186,6 +186,10 @@ KEEP_SOCKETS = """window.sockets = []; window.WebSocket = class extends WebSocke
 BREAK = "() => window.sockets.at(-1).close()"
 IS_BACK = "(before) => window.sockets.length > before && window.sockets.at(-1).readyState === 1"
 
+#: Whether so many people are seen moving.
+PLAYING = """(number) => [...document.querySelectorAll("#people video")].filter(
+  (video) => !video.hidden && video.videoWidth > 0 && video.currentTime > 0
+).length === number"""
 AMBER, CYAN = (255, 209, 102), (92, 200, 214)
 
 
@@ -230,11 +234,12 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
     expect(kim.locator("#chat")).to_contain_text("Dr Lee words of a chat")
 
     # voice and video, from browser to browser
-    for page in (kim, lee):
+    for page, playing in ((kim, 1), (lee, 2)):
         page.get_by_role("button", name="Microphone").click()
         page.get_by_role("button", name="Camera").click()
+        for either in (kim, lee):  # lee only looks on at first
+            either.wait_for_function(PLAYING, arg=playing)
     for page in (kim, lee):
-        page.wait_for_function(PLAYS)
         expect(page.locator("#people")).to_contain_text("microphone on")
     picture(kim, "together-host")
     picture(lee, "together-guest")
@@ -247,7 +252,7 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
         page.wait_for_function(IS_BACK, arg=opened)
         expect(page.locator("#notice")).to_be_hidden()
         expect(page.locator("#people li")).to_have_count(2)
-        page.wait_for_function(PLAYS)
+        page.wait_for_function(PLAYING, arg=2)
         wait_for(lambda page=page: has_colour(page, AMBER) and has_colour(page, CYAN), seconds=60, what="the marks again")
 
     # marks go again; who looks on their own is not followed
@@ -265,6 +270,11 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
     lee.get_by_label("See what the others see").check()
     expect(view_state(lee)).to_contain_text("Slice 6/24 ·")
 
+    kim.get_by_role("button", name="Camera").click()
+    lee.wait_for_function(PLAYING, arg=1)
+    kim.get_by_role("button", name="Camera").click()
+    lee.wait_for_function(PLAYING, arg=2)
+
     # the host ends it, for both, and the link is dead
     kim.get_by_text("End for all").click()
     kim.get_by_role("button", name="End now").click()
@@ -278,11 +288,6 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
     said = {("kim", "Begun."), ("kim", "Joined."), ("lee", "Joined."), ("kim", "Ended."), ("kim", "Left."), ("lee", "Left.")}
     wait_for(lambda: said <= set(house.trail()), seconds=30, what="the audit trail")
     assert not any("words of a chat" in detail for _, detail in house.trail())
-
-
-PLAYS = """() => [...document.querySelectorAll("#people video")].filter(
-  (video) => !video.hidden && video.videoWidth > 0 && video.currentTime > 0
-).length === 2"""
 
 
 def test_it_is_used_by_fingers_on_a_tablet(house: House, sit) -> None:

@@ -5,6 +5,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -44,16 +45,12 @@ def begin(db: sa.Connection, account_id: str, *, address: str, agent: str, limit
 
 def find(db: sa.Connection, token: str, *, limits: Limits) -> sa.RowMapping | None:
     """The session of a token with its account, where it holds: ``session_id``, ``seen_at``, and the account's columns."""
-    query = sa.select(session.c.id.label("session_id"), session.c.seen_at, account).join_from(session, account)
-    held = query.where(session.c.token_hash == _hash(token), ~_is_over(limits), ~account.c.disabled)
-    return db.execute(held).mappings().first()
+    return db.execute(_held(session.c.token_hash == _hash(token), limits)).mappings().first()
 
 
 def of_id(db: sa.Connection, session_id: str, *, limits: Limits) -> sa.RowMapping | None:
-    """A session that someone is known to have, with its account, where it still holds."""
-    query = sa.select(session.c.seen_at, account).join_from(session, account)
-    held = query.where(session.c.id == session_id, ~_is_over(limits), ~account.c.disabled)
-    return db.execute(held).mappings().first()
+    """The same of a session that is known, where it still holds."""
+    return db.execute(_held(session.c.id == session_id, limits)).mappings().first()
 
 
 def touch(db: sa.Connection, session_id: str) -> None:
@@ -80,6 +77,11 @@ def end(db: sa.Connection, session_id: str, *, account_id: str) -> bool:
 def end_all(db: sa.Connection, account_id: str) -> None:
     """Log out everywhere."""
     db.execute(session.delete().where(session.c.account_id == account_id))
+
+
+def _held(which: sa.ColumnElement[bool], limits: Limits) -> sa.Select[Any]:
+    query = sa.select(session.c.id.label("session_id"), session.c.seen_at, account).join_from(session, account)
+    return query.where(which, ~_is_over(limits), ~account.c.disabled)
 
 
 def _is_over(limits: Limits) -> sa.ColumnElement[bool]:

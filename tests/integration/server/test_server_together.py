@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -125,11 +125,10 @@ def test_strangers_other_sites_and_wrong_words_are_sent_away(node: Node, guests)
     wrong.send(b"\xff\xfe")
     assert why_closed(wrong) == 4005
     flood = fay.open(link)
-    with pytest.raises(ConnectionClosed):
+    with suppress(ConnectionClosed):
         for _ in range(2000):
             flood.send('{"kind": "chat", "text": "more"}')
-            flood.recv(timeout=30)
-    assert flood.close_code == 4006
+    assert why_closed(flood) == 4006
 
 
 def test_there_are_four_seats(node: Node, guests) -> None:

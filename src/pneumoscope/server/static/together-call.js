@@ -95,7 +95,7 @@ export class Call extends EventTarget {
       }
     });
     connection.addEventListener("icecandidate", ({ candidate }) => {
-      if (candidate) this.#signal(number, { candidate: candidate.toJSON() });
+      if (candidate) this.#signal(number, { candidate: bare(candidate) });
     });
     connection.addEventListener("connectionstatechange", () => {
       if (connection.connectionState !== "failed") return;
@@ -122,4 +122,6 @@ export class Call extends EventTarget {
   }
 }
 
+// What the room takes; browsers may know of more.
 const plain = ({ type, sdp }) => ({ type, sdp });
+const bare = ({ candidate, sdpMid, sdpMLineIndex, usernameFragment }) => ({ candidate, sdpMid, sdpMLineIndex, usernameFragment });

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import anyio
@@ -38,21 +39,28 @@ async def channel(
     invite: str = "",
 ) -> None:
     """Messages, each a text frame of JSON, until either side ends."""
-    desk, visitor = desk_of(websocket), visitor_of(websocket)
+    desk = desk_of(websocket)
 
     def find() -> sa.RowMapping | None:
         with desk.store.database.look() as db:
             return meetings.find(db, meeting_id, invite=invite)
 
-    def tell(detail: str, outcome: str = "success") -> None:
-        note(websocket, ACTION, study=study, detail=detail, outcome=outcome)
-
     row = await anyio.to_thread.run_sync(find)
-    await websocket.accept()
-    if row is None:
-        await websocket.close(Close.NO_SUCH_MEETING)
-        return
-    study, is_host = row["StudyInstanceUID"], row["host"] == visitor.identity
+    with suppress(WebSocketDisconnect):  # it may be gone before it is answered
+        await websocket.accept()
+        if row is None:
+            await websocket.close(Close.NO_SUCH_MEETING)
+        else:
+            await _attend(websocket, desk, row, tab)
+
+
+async def _attend(websocket: WebSocket, desk: Desk, row: sa.RowMapping, tab: str) -> None:
+    visitor, meeting_id = visitor_of(websocket), row["id"]
+
+    def tell(detail: str, outcome: str = "success") -> None:
+        note(websocket, ACTION, study=row["StudyInstanceUID"], detail=detail, outcome=outcome)
+
+    is_host = row["host"] == visitor.identity
     person = Person(identity=visitor.identity, name=visitor.name or visitor.actor, is_host=is_host, tab=tab)
     seat = desk.rooms.join(meeting_id, person)
     if seat is None:

@@ -20,7 +20,8 @@ SEATS = 4
 MOST_MARKS = 300
 #: What waits for a browser that does not keep up; one that is further behind comes again and is told how things stand.
 MOST_WAITING = 500
-PER_SECOND, AT_ONCE = 60.0, 240.0
+#: Messages of one browser; at once as many as one that comes again with all its marks.
+PER_SECOND, AT_ONCE = 60.0, MOST_MARKS + 100.0
 _AT_FIRST = Presence(kind="presence", apart=False, microphone=False, camera=False)
 
 
@@ -58,7 +59,7 @@ class Seat:
     incoming: MemoryObjectReceiveStream[str]
     presence: Presence = _AT_FIRST
     why_closed: Close | None = None
-    active: bool = True
+    active: bool = False  # its person has done something since it was last asked
     _allowance: float = AT_ONCE
     _allowed_at_s: float = field(default_factory=time.monotonic)
 
@@ -136,7 +137,7 @@ class Room:
 
     def take(self, seat: Seat, message: Message) -> None:
         """Pass on what a seat says, under the name that the server knows it by."""
-        seat.active = True
+        seat.active = seat.active or not isinstance(message, Presence | Rtc)
         content = message.model_dump() | {"from": seat.number}
         match message:
             case Rtc(to=to):

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 
 from pneumoscope.config import Role
+from pneumoscope.server.language.vocabulary import N_
 from pneumoscope.server.problems import Problem
 
 __all__ = ["ALL_ROLES", "FREE", "RIGHTS", "Right", "Role", "check", "needs", "rights_of"]
@@ -17,16 +18,16 @@ __all__ = ["ALL_ROLES", "FREE", "RIGHTS", "Right", "Role", "check", "needs", "ri
 class Right(StrEnum):
     """What a visitor may do."""
 
-    LIST = "see the list of studies"
-    OPEN = "open a study"
-    JUDGE = "agree with a reading, change or reject it"
-    COMPARE = "see how readers agree with readings"
-    UPLOAD = "bring studies in"
-    OPERATE = "have a study read or sent again"
-    MANAGE = "manage people"
-    AUDIT = "read the audit trail"
-    MEASURE = "see measures and readiness"
-    ACCOUNT = "look after an account of your own"
+    LIST = N_("see the list of studies")
+    OPEN = N_("open a study")
+    JUDGE = N_("agree with a reading, change or reject it")
+    COMPARE = N_("see how readers agree with readings")
+    UPLOAD = N_("bring studies in")
+    OPERATE = N_("have a study read or sent again")
+    MANAGE = N_("manage people")
+    AUDIT = N_("read the audit trail")
+    MEASURE = N_("see measures and readiness")
+    ACCOUNT = N_("look after an account of your own")
 
 
 RIGHTS = {

@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from pneumoscope.config import Role
+from pneumoscope.filing import Status
 from pneumoscope.records import Category, Region
 from pneumoscope.results.document import build_document
 from pneumoscope.results.words import LIMITS, certainty, headline, meaning, percent
+from pneumoscope.server.auditevents import _OUTCOMES, _TYPES
 from pneumoscope.server.earlier import same_person
 from pneumoscope.server.language import LANGUAGES, choose, current, vocabulary
 from pneumoscope.server.listing import shown_state
@@ -60,6 +63,13 @@ def test_every_language_says_every_finding(language: str) -> None:
     assert len(said) == len(Category)
     assert all("%(" not in sentence for sentence in said)
     assert set(vocabulary.REGIONS) == set(Region)
+
+
+def test_every_role_action_and_status_has_a_word() -> None:
+    assert set(vocabulary.ROLES) == set(Role)
+    assert set(vocabulary.ACTIONS) >= set(_TYPES)
+    assert set(vocabulary.ACTION_OUTCOMES) == set(_OUTCOMES)
+    assert set(vocabulary.TAKINGS) == {*Status, "left out"}
 
 
 def test_numbers_are_written_as_the_language_writes_them() -> None:

@@ -7,6 +7,8 @@ stands beside it.
 from collections.abc import Mapping
 from typing import Any
 
+from pneumoscope.config import Role
+from pneumoscope.filing import Status
 from pneumoscope.records import ZONES, Category, Region
 from pneumoscope.results.words import LITTLE_LESION_ML
 from pneumoscope.server.language import ENGLISH, current, say
@@ -81,6 +83,47 @@ REGIONS = {
     Region.LEFT_UPPER: N_("left upper zone"),
     Region.LEFT_MIDDLE: N_("left middle zone"),
     Region.LEFT_LOWER: N_("left lower zone"),
+}
+ROLES = {
+    Role.READER: N_("reader"),
+    Role.TECHNICIAN: N_("technician"),
+    Role.ADMINISTRATOR: N_("administrator"),
+    Role.AUDITOR: N_("auditor"),
+    Role.MONITOR: N_("monitor"),
+}
+#: What the audit trail names, and how it ended.
+ACTIONS = {
+    "access": N_("access"),
+    "associate": N_("associate"),
+    "audit": N_("audit"),
+    "cancel work item": N_("cancel work item"),
+    "create work item": N_("create work item"),
+    "lock-out": N_("lock-out"),
+    "login": N_("login"),
+    "logout": N_("logout"),
+    "people": N_("people"),
+    "query": N_("query"),
+    "read again": N_("read again"),
+    "read together": N_("read together"),
+    "remove": N_("remove"),
+    "resend": N_("resend"),
+    "retrieve": N_("retrieve"),
+    "review": N_("review"),
+    "subscribe": N_("subscribe"),
+    "update work item": N_("update work item"),
+    "upload": N_("upload"),
+    "view": N_("view"),
+}
+ACTION_OUTCOMES = {"success": N_("success"), "refused": N_("refused"), "failed": N_("failed")}
+#: What became of the objects of an upload.
+TAKINGS = {
+    Status.FILED: N_("filed"),
+    Status.DUPLICATE: N_("duplicate"),
+    Status.CHANGED: N_("changed"),
+    Status.UNREADABLE: N_("unreadable"),
+    Status.REFUSED: N_("refused"),
+    Status.OWN: N_("own"),
+    "left out": N_("left out"),
 }
 SEXES = {"M": N_("male"), "F": N_("female"), "O": N_("other")}
 #: Why a study was not read, why a reading says no more, what to keep in mind.

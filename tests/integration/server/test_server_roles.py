@@ -62,6 +62,7 @@ NEEDED = {
         "POST /studies/{study}/together",
         "GET /together/{meeting_id}",
         "POST /together/{meeting_id}/end",
+        "WS /together/{meeting_id}/channel",
         "GET /dicom-web/studies",
         "GET /dicom-web/series",
         "GET /dicom-web/instances",

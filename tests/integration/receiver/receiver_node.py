@@ -37,7 +37,7 @@ class Receiver:
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen([sys.executable, "-m", "pneumoscope.receiver"], env=environment, stderr=log)
         self.processes.append(process)
-        wait_for(lambda: process.poll() is not None or self.listeners() >= len(self.running), what="the receiver")
+        wait_for(lambda: process.poll() is not None or self.listeners() >= len(self.running), seconds=120, what="the receiver")
         assert process.poll() is None, self.log[-3000:]
         return self
 

@@ -38,7 +38,7 @@ class Receiver:
             process = subprocess.Popen([sys.executable, "-m", "pneumoscope.receiver"], env=environment, stderr=log)
         self.processes.append(process)
         up = lambda: process.poll() is not None or self.listeners() >= len(self.running)  # noqa: E731
-        wait_for(up, seconds=90, what="the receiver")
+        wait_for(up, seconds=120, what="the receiver")
         assert process.poll() is None, self.log[-3000:]
         return self
 

@@ -84,7 +84,7 @@ def test_moves_have_one_order_for_all_and_pointers_and_signals_reach_whom_they_a
     assert [heard(seat) for seat in (kim, lee, han)] == [[], [signal], []]
 
 
-def test_marks_are_changed_and_taken_away_by_their_own_or_by_the_host(room) -> None:
+def test_marks_are_changed_and_taken_away_by_who_drew_them(room) -> None:
     made, join = room
     kim, lee, han = join("kim", is_host=True), join("lee"), join("han")
     made.take(lee, say(MARK))
@@ -93,8 +93,8 @@ def test_marks_are_changed_and_taken_away_by_their_own_or_by_the_host(room) -> N
     assert [told["kind"] for told in heard(kim)][-1] == "mark"
     again = join("lee", tab="00000002")
     assert [mark["text"] for mark in heard(again)[0]["marks"]] == ["결절?"]
-    made.take(kim, say({"kind": "unmark", "id": MARK["id"]}))
-    assert heard(lee)[-1] == {"kind": "unmark", "id": MARK["id"], "from": kim.number}
+    made.take(again, say({"kind": "unmark", "id": MARK["id"]}))
+    assert heard(lee)[-1] == {"kind": "unmark", "id": MARK["id"], "from": again.number}
     for number in range(MOST_MARKS + 5):
         made.take(lee, say(MARK | {"id": f"{number:032x}"}))
         for seat in (kim, lee, han, again):

@@ -45,6 +45,7 @@ function framesOf(ds, place) {
       key: `${first(ds, "00080018")}/${index + 1}`,
       url: `${place}/instances/${first(ds, "00080018")}/frames/${index + 1}`,
       series: first(ds, "0020000E"),
+      modality: first(ds, "00080060"),
       instance: first(ds, "00080018"),
       frame: index + 1,
       number: Number(first(ds, "00200013") ?? 0),

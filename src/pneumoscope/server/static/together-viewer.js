@@ -30,6 +30,7 @@ export class Viewer extends EventTarget {
   #unknown = new Set();
   #due = false;
   tool = "look";
+  colour = 0;
   marks = new Map();
   pointers = new Map();
 
@@ -60,10 +61,10 @@ export class Viewer extends EventTarget {
     if (!frames.length) return false;
     this.#frames = frames;
     this.#index = frames.length >> 1;
-    const { rows, columns, window, intercept } = frames[this.#index];
+    const { rows, columns, window, modality } = frames[this.#index];
     Object.assign(this.#look, { zoom: 1, x: columns / 2, y: rows / 2 });
     // CT begins with the lung's window, all else with its own
-    if (!intercept && window.every(Number.isFinite)) Object.assign(this.#look, bounded({ centre: window[0], width: window[1] }));
+    if (modality !== "CT" && window.every(Number.isFinite)) Object.assign(this.#look, bounded({ centre: window[0], width: window[1] }));
     this.#show();
     return true;
   }
@@ -275,7 +276,7 @@ export class Viewer extends EventTarget {
     if (this.#touches.size > 1) this.#drawing = null;
     else if (event.button === 0 && SHAPES.includes(this.tool)) {
       const { instance, frame } = this.#shown.frame;
-      this.#drawing = { shape: this.tool, instance, frame, x1: point.x, y1: point.y, x2: point.x, y2: point.y, text: "", colour: this.colour ?? 0 };
+      this.#drawing = { shape: this.tool, instance, frame, x1: point.x, y1: point.y, x2: point.x, y2: point.y, text: "", colour: this.colour };
     }
     this.#drag = { event, left: 0, look: { ...this.#look }, how: this.#meaning(event) };
   }

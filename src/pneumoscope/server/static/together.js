@@ -18,6 +18,7 @@ const streams = new Map();
 const mine = new Map(); // marks of this page, to be told again after a restart of the server
 let people = [];
 let own = 0;
+let inRoom = "";
 let unanswered = 0; // moves of ours that the server has not told all of
 let latest = null; // the last move that all were told of
 let isOver = false;
@@ -70,11 +71,13 @@ async function follow(state) {
 const takers = {
   welcome({ room, number, state, marks }) {
     notice("");
+    const isNew = room !== inRoom; // else the server knows what is drawn, and what was removed meanwhile
+    inRoom = room;
     call.enter(room, number);
     [own, unanswered, latest] = [number, 0, state];
     viewer.marks.clear();
     for (const mark of marks) viewer.marks.set(mark.id, mark);
-    for (const mark of mine.values()) if (!viewer.marks.has(mark.id)) channel.say(mark);
+    if (isNew) for (const mark of mine.values()) channel.say(mark);
     tellPresence();
     if (state && find("follow").checked) follow(state);
     else if (!state) tellState();

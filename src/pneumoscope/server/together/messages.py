@@ -53,7 +53,7 @@ class Mark(_OnImage):
 
 
 class Unmark(_Message):
-    """A mark is taken away, by who drew it or by the host."""
+    """A mark is taken away by who drew it."""
 
     kind: Literal["unmark"]
     id: MarkId

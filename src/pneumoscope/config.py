@@ -218,7 +218,8 @@ class Disk(_Section):
     """What is kept, and when receiving stops."""
 
     durable: bool = Field(
-        True, description="Have received objects on the disk for sure before they are listed; off: a power cut can lose the last."
+        True,
+        description="Have received objects on the disk for sure before they are listed; off: a power cut can lose the last.",
     )
     watermark: Share = Field(0.05, description="Where less of the disk is free, objects are refused with 0xA700.")
     keep_days: float = Field(

@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from pneumoscope.cli import app
-from pneumoscope.results.document import build_document
 from pneumoscope.receiver.classes import STORED
+from pneumoscope.results.document import build_document
 from pneumoscope.series.rules import CT_CLASSES, DECODABLE, LOSSY_JPEG, RULES
 from support import tiny_reading
 
@@ -136,7 +136,8 @@ def test_series_rules_are_documented_in_their_order() -> None:
 
 
 def test_conformance_statement_is_what_the_rules_say() -> None:
-    others, ours = (ROOT / "docs/conformance.md").read_text().split("## What it writes")[0].split("## What it reads")
+    text = (ROOT / "docs/conformance.md").read_text().split("## What it writes")[0]
+    others, ours = text.split("## What it reads")
     table = re.compile(r"\| (1\.2\.840\.10008\.[\d.]+) \|")
     assert set(table.findall(ours)) == set(DECODABLE) | set(CT_CLASSES)
     assert set(table.findall(others)) == set(STORED)

@@ -16,13 +16,14 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from sqlalchemy.exc import SQLAlchemyError
 
-from pneumoscope.config import Settings
+from pneumoscope.config import Settings, Tls
 from pneumoscope.delivery.association import Peer, associate
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
 from pneumoscope.models.library import find
 from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
+from pneumoscope.receiver.admission import answer_tls
 from pneumoscope.store import Database, accounts, processes
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
 from pneumoscope.worker.destinations import make_destination
@@ -69,12 +70,18 @@ def check(settings: Settings) -> Iterator[Line]:
         ("outbox", lambda: _outbox(database)),
         *((f"certificate {path.name}", lambda p=path, k=key: _certificate(p, k)) for path, key in _certificates(settings)),
         *(
-            (f"sender {sender.ae_title}", lambda s=sender: _echo(settings, s.ae_title, s.host or "127.0.0.1", s.port))
+            (
+                f"sender {sender.ae_title}",
+                lambda s=sender: _echo(settings, s.ae_title, s.host or "127.0.0.1", s.port, tls=answer_tls(settings.dicom, s)),
+            )
             for sender in settings.dicom.senders
             if sender.port and sender.ae_title != "*"
         ),
         *(
-            (f"PACS {pacs.name}", lambda p=pacs: _echo(settings, p.ae_title or "", p.host, p.port))
+            (
+                f"PACS {pacs.name}",
+                lambda p=pacs: _echo(settings, p.ae_title or "", p.host, p.port, tls=p.tls if p.encrypted else None),
+            )
             for pacs in settings.pacs
             if pacs.port
         ),
@@ -180,7 +187,8 @@ def _people(database: Database, settings: Settings) -> Finding:
 
 def _listener(settings: Settings) -> Finding:
     try:
-        return _echo(settings, settings.dicom.ae_title, "127.0.0.1", settings.dicom.port)
+        tls = settings.dicom.tls if settings.dicom.tls.certificate else None
+        return _echo(settings, settings.dicom.ae_title, "127.0.0.1", settings.dicom.port, tls=tls)
     except PneumoscopeError:
         return _free(settings.dicom.host, settings.dicom.port, "the node is not running, or refuses this machine")
 
@@ -197,15 +205,14 @@ def _free(host: str, port: int, otherwise: str) -> Finding:
     return Verdict.LOOK, f"Port {port} is free: {otherwise}."
 
 
-def _echo(settings: Settings, ae_title: str, host: str, port: int | None) -> Finding:
+def _echo(settings: Settings, ae_title: str, host: str, port: int | None, *, tls: Tls | None) -> Finding:
     assert port is not None
-    tls = settings.dicom.tls.as_client() if settings.dicom.tls.certificate else None
     peer = Peer(
         ae_title=ae_title,
         host=host,
         port=port,
         calling_ae_title=settings.dicom.ae_title,
-        tls=tls,
+        tls=tls.as_client() if tls else None,
         timeout_s=ECHO_TIMEOUT_S,
         deadline_s=2 * ECHO_TIMEOUT_S,
     )
@@ -244,7 +251,8 @@ def _outbox(database: Database) -> Finding:
 
 def _certificates(settings: Settings) -> list[tuple[Path, Path | None]]:
     pairs = [(settings.http.certificate, settings.http.key)]
-    pairs += [(owner.tls.certificate, owner.tls.key) for owner in (settings.dicom, *settings.pacs, *settings.destinations)]
+    owners = (settings.dicom, *settings.dicom.senders, *settings.pacs, *settings.destinations)
+    pairs += [(owner.tls.certificate, owner.tls.key) for owner in owners]
     return list(dict.fromkeys((certificate, key) for certificate, key in pairs if certificate))
 
 

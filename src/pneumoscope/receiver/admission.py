@@ -3,7 +3,7 @@
 import ipaddress
 from dataclasses import dataclass
 
-from pneumoscope.config import Dicom, Sender
+from pneumoscope.config import Dicom, Sender, Tls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,13 @@ def _within(address: str, networks: tuple[str, ...]) -> bool:
         return False
     mapped = getattr(found, "ipv4_mapped", None)
     return any((mapped or found) in ipaddress.ip_network(network) for network in networks)
+
+
+def answer_tls(settings: Dicom, sender: Sender) -> Tls | None:
+    """How storage commitments are answered: None without TLS; the listener's files where the entry names none of its own."""
+    if not sender.encrypted:
+        return None
+    return sender.tls if sender.tls != Tls() else settings.tls
 
 
 def may_query(settings: Dicom, sender: Sender) -> bool:

@@ -1,6 +1,5 @@
 """Storage commitment (PS3.4 J): what others ask is noted and answered later; what they answer to us goes to the outbox."""
 
-import ssl
 from datetime import timedelta
 
 import structlog
@@ -13,10 +12,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModelInstance,
 )
 
-from pneumoscope.config import Sender, Tls
+from pneumoscope.config import Sender
 from pneumoscope.delivery.mended import Entity
 from pneumoscope.errors import OperatorNeeded
-from pneumoscope.receiver.admission import Rejection, admit
+from pneumoscope.receiver.admission import Rejection, admit, answer_tls
 from pneumoscope.receiver.house import Caller, House
 from pneumoscope.store import arrivals, commitments, outbox
 from pneumoscope.store.arrivals import Known
@@ -95,7 +94,8 @@ def _answer(
     if sender.port is None:
         return "no-port-for-answer"
     try:
-        tls = _tls(house, sender)
+        given = answer_tls(house.settings.dicom, sender)
+        tls = given.as_client().context() if given else None
     except OperatorNeeded as fault:
         return fault.code
     report = judge(house, transaction_uid, [(a, b) for a, b in items])
@@ -118,14 +118,6 @@ def _answer(
     finally:
         assoc.release()
     return "" if status and status.Status == SUCCESS else "peer-refused"
-
-
-def _tls(house: House, sender: Sender) -> ssl.SSLContext | None:
-    """As the sender's entry has it; ours of the listener where it names no files of its own. Raises OperatorNeeded."""
-    if not sender.encrypted:
-        return None
-    own = sender.tls if sender.tls != Tls() else house.settings.dicom.tls
-    return own.as_client().context()
 
 
 def judge(house: House, transaction_uid: str, items: list[tuple[str, str]]) -> Dataset:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom import config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -21,6 +21,7 @@ UNIQUE_KEYS = {
     Level.SERIES: "SeriesInstanceUID",
     Level.INSTANCE: "SOPInstanceUID",
 }
+MOST_UNSIGNED_SHORT = 65_535
 MOST_UIDS, MOST_CHARACTERS = 2000, 4096
 #: They are no keys, or say how a query is meant.
 _ABOUT = {"QueryRetrieveLevel", "SpecificCharacterSet", "RetrieveAETitle", "InstanceAvailability"}
@@ -41,9 +42,9 @@ def query(identifier: Dataset, *, root: Level) -> Wanted:
     level = _level(identifier, root)
     served = {*SERVED[level], *(("ModalitiesInStudy",) if level is Level.STUDY else ())}
     keys, returned, unsupported = {}, [], False
-    for element in identifier:
-        keyword = element.keyword
-        if keyword in _ABOUT:
+    for tag in identifier.keys():  # noqa: SIM118 - the elements themselves would be decoded, which a hostile one prevents
+        keyword = keyword_for_tag(tag)
+        if keyword in _ABOUT or tag.element == 0:  # a group's length says nothing
             continue
         if keyword in matchable(level) and (value := _value(identifier, keyword)):
             keys[keyword] = value
@@ -106,9 +107,11 @@ def answer(row: Mapping[str, Any], wanted: Wanted, *, ae_title: str, modalities:
     found.QueryRetrieveLevel = next(name for name, level in LEVELS.items() if level is wanted.level)
     found.RetrieveAETitle, found.InstanceAvailability = ae_title, "ONLINE"
     for keyword in wanted.returned:
-        value = list(modalities) if keyword == "ModalitiesInStudy" else row[keyword]
+        value: Any = list(modalities) if keyword == "ModalitiesInStudy" else row[keyword]
         tag = tag_for_keyword(keyword)
         assert tag is not None
+        if dictionary_VR(tag) == "US" and not 0 <= (value or 0) <= MOST_UNSIGNED_SHORT:
+            value = None  # no answer could hold it
         # values of the source that break the rules are kept: they are the archive's own
         found.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE))
     if not all(str(row[keyword]).isascii() for keyword in wanted.returned if keyword in row):

@@ -11,6 +11,7 @@ from pynetdicom.status import code_to_category
 
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.receiver import identifiers
+from pneumoscope.receiver.house import Entry
 from pneumoscope.receiver.lane import Malformed
 from pneumoscope.receiver.metrics import RETRIEVED
 from pneumoscope.receiver.moving import Destination, destination
@@ -42,7 +43,7 @@ def retrieve(operation: Operation, root: Level) -> None:
     if isinstance(request, C_MOVE):
         there = destination(house.settings, str(request.MoveDestination).strip(), caller=operation.caller.calling)
         if there is None:
-            _note(operation, {"": 0}, "The move's destination is not in the settings.", outcome="refused")
+            _note_later(operation, "", "The move's destination is not in the settings.", outcome="refused")
             operation.answer(DESTINATION_UNKNOWN, comment="The settings have no such destination.")
             return
     with house.store.database.look() as db:
@@ -63,7 +64,8 @@ def retrieve(operation: Operation, root: Level) -> None:
     finally:
         lost = counts.remaining + len(counts.failed)
         if lost:
-            _note(operation, studies, f"{lost} of {len(rows)} objects were not sent.", outcome="failed")
+            for study in studies:
+                _note_later(operation, study, f"{lost} of {len(rows)} objects were not sent.", outcome="failed")
         log.info("A retrieval ended", completed=counts.completed + counts.warnings, failed=lost)
 
 
@@ -122,8 +124,22 @@ class _Getting:
         return answer.Status
 
 
-def _note(operation: Operation, studies: "Counter[str] | dict[str, int]", what: str, *, outcome: str = "success") -> None:
-    """Into the audit trail, study by study; what cannot be noted is not sent."""
+def _note_later(operation: Operation, study: str, detail: str, *, outcome: str) -> None:
+    """The clerk writes it into the audit trail, once the database is there."""
+    caller = operation.caller
+    entry = Entry(
+        action="retrieve",
+        outcome=outcome,
+        actor=caller.calling,
+        address=caller.address,
+        StudyInstanceUID=study,
+        detail=detail,
+    )
+    operation.house.entries.append(entry)
+
+
+def _note(operation: Operation, studies: Counter[str], what: str) -> None:
+    """Into the audit trail, study by study, before anything is sent; what is not noted is not sent. Raises SQLAlchemyError."""
     caller, verb = operation.caller, "C-GET" if isinstance(operation.request, C_GET) else "C-MOVE"
 
     def work(db: sa.Connection) -> None:
@@ -131,11 +147,10 @@ def _note(operation: Operation, studies: "Counter[str] | dict[str, int]", what: 
             audit.record(
                 db,
                 action="retrieve",
-                outcome=outcome,
                 actor=caller.calling,
                 address=caller.address,
                 StudyInstanceUID=study,
-                detail=f"{verb} of {count} objects {what}." if outcome == "success" else what,
+                detail=f"{verb} of {count} objects {what}.",
             )
 
     operation.house.store.database.insist(work, patience_s=20)

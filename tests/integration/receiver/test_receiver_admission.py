@@ -1,13 +1,15 @@
 """Who may send: titles, networks, certificates; each decision stands in the audit trail."""
 
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from receiver_node import Make, Receiver
 from receiver_raw import VERIFICATION, associate_rq, associated, read_pdu, store
 
-from dicom_maker import make_slice
+from dicom_maker import ROOT, make_slice
 from servers import wait_for
 
 LISTED = '[[dicom.senders]]\nae_title = "CT1"\naddresses = ["127.0.0.1/32"]\n'
@@ -50,7 +52,9 @@ def tls(folder: Path) -> str:
     )
 
 
-def test_tls_with_a_certificate_of_the_peer(make: Make, certificates: Path, study: Path, study_uids: list[str]) -> None:
+def test_tls_with_a_certificate_of_the_peer(
+    make: Make, certificates: Path, study: Path, study_uids: list[str], tmp_path: Path
+) -> None:
     receiver = make(tls(certificates))
     own = ("+tls", str(certificates / "client.key"), str(certificates / "client.pem"), "+cf", str(certificates / "ca.pem"))
     assert receiver.send(study, options=own) == 0
@@ -64,6 +68,10 @@ def test_tls_with_a_certificate_of_the_peer(make: Make, certificates: Path, stud
         str(certificates / "ca.pem"),
     )
     assert receiver.echo(*own)
+    query = ["findscu", "-S", "-aet", "CT1", "-aec", "PNEUMOSCOPE", *own, "-X", "-od", str(tmp_path)]
+    keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID"]
+    subprocess.run([*query, *keys, "127.0.0.1", str(receiver.port)], check=True, capture_output=True, timeout=60)
+    assert [dcmread(file).StudyInstanceUID for file in tmp_path.glob("rsp*.dcm")] == [f"{ROOT}.1"]
     assert not receiver.echo(*anonymous)
     assert not receiver.echo(*foreign)
     assert not receiver.echo()  # without TLS

@@ -126,11 +126,11 @@ def test_the_segmentation_lies_on_the_lesions(page, study: str, node: Node, inst
     page.goto(f"{node.url}/studies/{study}")
     page.get_by_role("link", name="Images").click()
     page.get_by_text("AI lungs and lesions").first.wait_for(timeout=PATIENCE_MS)
-    assert page.get_by_text("AI chest CT findings").first.is_visible()  # the structured report
-    assert page.get_by_text("NOT FOR PRIMARY DIAGNOSIS").is_visible()
+    page.get_by_text("AI chest CT findings").first.wait_for(timeout=PATIENCE_MS)  # the structured report
+    assert page.get_by_text("NOT FOR PRIMARY DIAGNOSIS", exact=True).is_visible()
     wait_for(lambda: lesion_pixels(page).sum() > 20, seconds=PATIENCE_MS / 1000, what="the segmentation", every_s=0.5)
     coloured = lesion_pixels(page)
-    number = int(re.search(r"I:\s*(\d+) \(", page.locator(".viewport-element").first.locator("..").inner_text())[1])
+    number = int(re.search(r"\((\d+)/40\)", page.get_by_text(re.compile(r"\(\d+/40\)")).first.inner_text())[1])
     mask = lesions(node, study)[number]
     inside = ndimage.binary_dilation(mask, iterations=3)[coloured]  # outlines have a width
     assert inside.mean() > 0.9, f"{inside.mean():.0%} of {inside.size} coloured pixels lie on the lesions of image {number}"

@@ -170,7 +170,7 @@ def start(folder: Path, *, environment: dict[str, str] | None = None) -> tuple[s
         except httpx.TransportError:
             return False
 
-    wait_for(answers, seconds=120, what="the server")
+    wait_for(answers, seconds=240, what="the server")
     return process, url, log
 
 

@@ -112,7 +112,7 @@ def postgres(folder: Path) -> Iterator[Postgres]:
 class Orthanc:
     """A PACS as installed by the distribution, with storage commitment and DICOMweb, which can be killed and started again."""
 
-    def __init__(self, folder: Path, *, modalities: dict[str, tuple[str, int]]) -> None:
+    def __init__(self, folder: Path, *, modalities: dict[str, tuple[str, int]], lua: Path | None = None) -> None:
         if not shutil.which("Orthanc"):
             pytest.skip("Orthanc is not installed")
         self.folder, self.dicom_port, self.http_port = folder, free_port(), free_port()
@@ -132,6 +132,7 @@ class Orthanc:
             "DicomModalities": {name: [name, host, port] for name, (host, port) in modalities.items()},
             "Plugins": [str(plugin)] if plugin else [],
             "OverwriteInstances": False,
+            "LuaScripts": [str(lua)] if lua else [],
         }
 
     @property
@@ -164,8 +165,8 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, **options: dict[str, tuple[str, int]]) -> Iterator[Orthanc]:
-    server = Orthanc(folder, **options)
+def orthanc(folder: Path, *, modalities: dict[str, tuple[str, int]], lua: Path | None = None) -> Iterator[Orthanc]:
+    server = Orthanc(folder, modalities=modalities, lua=lua)
     server.start()
     try:
         yield server
@@ -181,11 +182,30 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
+def living_children(process: psutil.Process) -> list[psutil.Process]:
+    """Without those that are dead and not yet missed, as a reading that is over stays until the next."""
+    found = []
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
+
+
 class Node:
     """A whole node: ``pneumoscope serve`` with its processes, of which each can be killed."""
 
-    def __init__(self, folder: Path, settings: str = "", *, database_url: str = "", workers: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str = "",
+        *,
+        database_url: str = "",
+        workers: int = 1,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._environment = {**os.environ, **(environment or {})}
         self.folder, self.dicom_port, self.http_port = folder, free_port(), free_port()
         self._settings, self._database_url, self._workers = settings, database_url, workers
         self.process: subprocess.Popen[bytes] | None = None
@@ -207,8 +227,8 @@ class Node:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "pneumoscope.cli", "serve", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_for(self.ready, seconds=60, what="the node")
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+        wait_for(self.ready, seconds=180, what="the node")
 
     def ready(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log[-3000:]
@@ -241,7 +261,7 @@ class Node:
         for pid in self.pids("worker"):
             with suppress(psutil.NoSuchProcess):
                 for child in psutil.Process(pid).children():
-                    if child.children():
+                    if living_children(child):
                         return pid
         return None
 

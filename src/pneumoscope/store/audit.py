@@ -1,5 +1,7 @@
 """Who did what, when, from where; only ever added to."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from pneumoscope.store import now
@@ -40,6 +42,12 @@ def forward(db: sa.Connection, name: str, *, limit: int = 200) -> list[sa.RowMap
     if found:
         db.execute(mark.update().where(mark.c.name == name).values(value=found[-1]["id"]))
     return found
+
+
+def latest(db: sa.Connection, action: str, *, since: datetime) -> str | None:
+    """Detail of the last entry of an ``action``, where there is one ``since`` then."""
+    query = sa.select(audit.c.detail).where(audit.c.action == action, audit.c.at > since)
+    return db.execute(query.order_by(audit.c.id.desc()).limit(1)).scalar()
 
 
 def entries(db: sa.Connection, *, after_id: int = 0, limit: int = 1000) -> list[sa.RowMapping]:

@@ -36,10 +36,11 @@ def _kept() -> Sequence[sa.ColumnElement[bool]]:
     return busy, unsent, arriving
 
 
-def removable(db: sa.Connection, *, before: datetime, limit: int) -> list[str]:
-    """Studies whose last image came ``before``, everything of which is done and delivered, oldest first."""
+def removable(db: sa.Connection, *, before: datetime | None, limit: int) -> list[str]:
+    """Studies whose last image came ``before``, or ever, everything of which is done and delivered, oldest first."""
     busy, unsent, arriving = _kept()
-    query = sa.select(study.c.StudyInstanceUID).where(study.c.last_image_at < before, ~busy, ~unsent, ~arriving)
+    old = sa.true() if before is None else study.c.last_image_at < before
+    query = sa.select(study.c.StudyInstanceUID).where(old, ~busy, ~unsent, ~arriving)
     return list(db.execute(query.order_by(study.c.last_image_at).limit(limit)).scalars())
 
 

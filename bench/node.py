@@ -1,31 +1,40 @@
 """How long a study takes through the whole node, and how many go through it.
 
-    python bench/node.py latency [--studies 20]     last image of 300 slices to its results stored in Orthanc
-    python bench/node.py queue [--studies 500]      throughput and memory with 1, 2 and 4 workers, studies of 60 slices
+    python bench/node.py latency [--studies 20] [--gap 20]
+        last image of 300 slices to its results stored in Orthanc, while studies arrive at random, seconds apart on the mean
+    python bench/node.py queue [--studies 500] [--workers 1 2 4] [--postgres]
+        studies of 60 slices that wait: throughput, memory, and what passes between two readings
 
 Everything is real: dcmtk sends, the node is `pneumoscope serve` on its defaults, Orthanc is that of the distribution.
 """
 
 import argparse
 import random
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
-from itertools import pairwise
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate, pairwise
 from pathlib import Path
+from threading import Event, Thread
 
+import httpx
+import numpy as np
 import psutil
+import sqlalchemy as sa
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from reading import study as phantom
 
+from pneumoscope.config import load_settings
 from servers import Node, Orthanc, free_port, orthanc, postgres, renamed, wait_for
 
 ROOT = Path(__file__).parent.parent / "build" / "bench"
@@ -49,28 +58,39 @@ def start(
     return node, pacs
 
 
-def latency(count: int) -> None:
+def latency(count: int, *, gap_s: float) -> None:
     source = phantom(300)
-    seconds = []
+    chance = random.Random(0)
+    moments_s = list(accumulate((chance.expovariate(1 / gap_s) for _ in range(count - 1)), initial=0.0))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        node, pacs = start(stack, folder)
-        assert pacs is not None
-        for number in track(range(count), description="studies of 300 slices", console=console):
-            target = folder / f"study-{number}"
-            uid = renamed(source, target)
-            time.sleep(random.Random(number).expovariate(1 / 3))  # arriving at random
-            node.send(target)
-            sent_at = time.monotonic()
-            wait_for(lambda node=node, uid=uid: in_pacs(node, uid), seconds=120, what="the results", every_s=0.2)
-            seconds.append(time.monotonic() - sent_at)
-            subprocess.run(["rm", "-r", str(target)], check=True)
-    seconds.sort()
-    table = Table(title=f"last image of 300 slices to results stored in Orthanc, {count} studies, seconds")
-    for head in ("median", "95th percentile", "least", "most"):
+        node, _ = start(stack, folder)
+        # made beforehand, so that the making takes nothing from the reading
+        uids = [
+            renamed(source, folder / f"study-{number}")
+            for number in track(range(count), description="making studies of 300 slices", console=console)
+        ]
+        started_s = time.monotonic()
+
+        def bring(number: int) -> float:
+            time.sleep(max(0.0, started_s + moments_s[number] - time.monotonic()))
+            node.send(folder / f"study-{number}")
+            sent_s = time.monotonic()
+            shutil.rmtree(folder / f"study-{number}")
+            wait_for(lambda: in_pacs(node, uids[number]), seconds=600 + 20 * count, what="the results", every_s=0.2)
+            return time.monotonic() - sent_s
+
+        with ThreadPoolExecutor(count) as pool:
+            works = [pool.submit(bring, number) for number in range(count)]
+            ends = track(as_completed(works), total=count, description="studies read", console=console)
+            seconds = sorted(work.result() for work in ends)
+        busy = busy_share(node)
+    title = f"last image of 300 slices to results stored in Orthanc, {count} studies at random, {gap_s:g} s apart, seconds"
+    table = Table(title=title)
+    for head in ("median", "95th percentile", "least", "most", "load: time spent reading"):
         table.add_column(head, justify="right")
-    at95 = seconds[min(len(seconds) - 1, round(0.95 * len(seconds)) - 1)]
-    table.add_row(*(f"{value:.1f}" for value in (statistics.median(seconds), at95, seconds[0], seconds[-1])))
+    values = (statistics.median(seconds), float(np.percentile(seconds, 95)), seconds[0], seconds[-1])
+    table.add_row(*(f"{value:.1f}" for value in values), f"{busy:.0%}")
     Console().print(table)
 
 
@@ -80,81 +100,126 @@ def in_pacs(node: Node, uid: str) -> bool:
     return bool(states) and all(state in ("pending", "delivered", "confirmed") for state in states)
 
 
-def queue(count: int, *, on_postgres: bool) -> None:
+def busy_share(node: Node) -> float:
+    """Part of the time from the first to the last reading in which the worker read."""
+    steps = [(start_ms, end_ms) for _, name, start_ms, end_ms in steps_of(node) if name == "read"]
+    return sum(end - start for start, end in steps) / (max(end for _, end in steps) - min(start for start, _ in steps))
+
+
+def queue(count: int, *, on_postgres: bool, workers: list[int]) -> None:
     source = phantom(60)
     kind = "PostgreSQL" if on_postgres else "SQLite"
     table = Table(title=f"{count} studies of 60 slices queued, on {kind}, without destinations")
-    for head in ("workers", "studies/min", "receiver MiB first", "last", "worker MiB first", "last", "queue's own ms/study"):
+    for head in ("workers", "studies/min", *(f"{part} MiB {what}" for part in PARTS for what in ("last", "per 100 studies"))):
         table.add_column(head, justify="right")
-    for workers in (1, 2, 4):
+    for head in ("ms between two readings", "of them filing results"):
+        table.add_column(head, justify="right")
+    for number in workers:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             url = stack.enter_context(postgres()).url if on_postgres else ""
-            node, _ = start(stack, folder, workers=workers, url=url, deliver=False)
-            for number in track(range(count), description=f"{workers} workers: sending", console=console):
-                renamed(source, folder / "study")
-                node.send(folder / "study")
-                subprocess.run(["rm", "-r", str(folder / "study")], check=True)
-                if number == 0:
-                    first = memory(node)
-                    started_at = time.monotonic()
-            wait_for(lambda node=node: done(node) >= count, seconds=20 * count, what="all readings")
-            rate = count / (time.monotonic() - started_at) * 60
-            last = memory(node)
-            table.add_row(
-                str(workers),
-                f"{rate:.1f}",
-                *(f"{m:.0f}" for pair in zip(first, last, strict=True) for m in pair),
-                f"{overhead_ms(node):.0f}",
-            )
+            node, _ = start(stack, folder, workers=number, url=url, deliver=False)
+            with watched_memory(node) as samples:
+                per_minute = run_through(node, source, count, title=f"{number} workers")
+            memory = [f"{value:.1f}" for part in range(len(PARTS)) for value in last_and_slope(samples, part)]
+            table.add_row(str(number), f"{per_minute:.1f}", *memory, *(f"{ms:.0f}" for ms in between_ms(node)))
     Console().print(table)
 
 
-def memory(node: Node) -> tuple[float, float]:
-    """MiB of all receivers and of all workers without their readers."""
-    return tuple(
-        sum(psutil.Process(pid).memory_info().rss for pid in node.pids(kind)) / 2**20 for kind in ("receiver", "worker")
-    )
+def run_through(node: Node, source: Path, count: int, *, title: str) -> float:
+    """Send so many studies and wait until they are read; studies a minute."""
+    with Progress(console=console) as progress:
+        sent, read = progress.add_task(f"{title}: sent", total=count), progress.add_task("read", total=count)
+        started_s = time.monotonic()
+        for _ in range(count):
+            renamed(source, node.folder / "study")
+            node.send(node.folder / "study")
+            shutil.rmtree(node.folder / "study")
+            progress.update(sent, advance=1)
+            progress.update(read, completed=done(node))
+
+        def over() -> bool:
+            progress.update(read, completed=done(node))
+            return done(node) >= count
+
+        wait_for(over, seconds=20 * count + 60, what="all readings", every_s=0.5)
+    return count / (time.monotonic() - started_s) * 60
+
+
+PARTS = ("receiver", "worker")
+Sample = tuple[int, float, float]
+
+
+@contextmanager
+def watched_memory(node: Node) -> Iterator[list[Sample]]:
+    """Studies read so far, MiB of all receivers, and of all workers without their readers, every two seconds."""
+    samples: list[Sample] = []
+    stop = Event()
+
+    def watch() -> None:
+        while not stop.wait(2):
+            receiver, worker = (sum(psutil.Process(pid).memory_info().rss for pid in node.pids(kind)) / 2**20 for kind in PARTS)
+            samples.append((done(node), receiver, worker))
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        stop.set()
+        thread.join()
+
+
+def last_and_slope(samples: list[Sample], part: int) -> tuple[float, float]:
+    """MiB at the end, and how they grow with 100 studies once the first tenth, in which caches fill, is over."""
+    steady = np.array([sample for sample in samples if sample[0] >= samples[-1][0] / 10])
+    return samples[-1][part + 1], float(np.polyfit(steady[:, 0], steady[:, part + 1], 1)[0]) * 100
 
 
 def done(node: Node) -> int:
-    import httpx
-
     text = httpx.get(f"{node.url}/metrics").text
     return sum(
         int(float(line.rsplit(" ", 1)[1])) for line in text.splitlines() if line.startswith("pneumoscope_readings_total{")
     )
 
 
-def overhead_ms(node: Node) -> float:
-    """Time between the end of one reading and the start of the next, less nothing: what the queue costs a busy worker."""
-    import sqlalchemy as sa
+def steps_of(node: Node) -> list[tuple[str, str, int, int]]:
+    """Worker, step, start and end in ms of every step, as DBOS noted them."""
+    url = load_settings(node.config).workflow_url
+    schema = "" if url.startswith("sqlite") else "dbos."
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    query = (
+        "SELECT w.executor_id, o.function_name, o.started_at_epoch_ms, o.completed_at_epoch_ms "
+        f"FROM {schema}operation_outputs o JOIN {schema}workflow_status w ON w.workflow_uuid = o.workflow_uuid "
+        "ORDER BY w.executor_id, o.started_at_epoch_ms"
+    )
+    with engine.connect() as db:
+        rows = db.execute(sa.text(query)).all()
+    engine.dispose()
+    return [(worker, name, int(start), int(end)) for worker, name, start, end in rows]
 
-    from pneumoscope.store import Database
-    from pneumoscope.store.schema import reading
 
-    database = Database(node._database_url or f"sqlite:///{node.folder / 'kept' / 'node.sqlite'}")
-    with database.look() as db:
-        rows = db.execute(
-            sa.select(reading.c.process_id, reading.c.started_at, reading.c.finished_at)
-            .where(reading.c.finished_at.is_not(None))
-            .order_by(reading.c.process_id, reading.c.started_at)
-        ).all()
-    gaps = [(b[1] - a[2]).total_seconds() for a, b in pairwise(rows) if a[0] == b[0]]
-    database.close()
-    return 1000 * statistics.median(gaps) if gaps else float("nan")
+def between_ms(node: Node) -> tuple[float, float]:
+    """From the end of one reading to the start of the next, and what of it goes into filing results: medians."""
+    steps = steps_of(node)
+    reads = [step for step in steps if step[1] == "read"]
+    gaps = [after[2] - before[3] for before, after in pairwise(reads) if before[0] == after[0]]
+    filing = [end - start for _, name, start, end in steps if name == "settle"]
+    return (statistics.median(gaps) if gaps else float("nan")), statistics.median(filing)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["latency", "queue"])
     parser.add_argument("--studies", type=int)
+    parser.add_argument("--gap", type=float, default=20.0, metavar="SECONDS")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--postgres", action="store_true")
     given = parser.parse_args()
     if given.what == "latency":
-        latency(given.studies or 20)
+        latency(given.studies or 20, gap_s=given.gap)
     else:
-        queue(given.studies or 500, on_postgres=given.postgres)
+        queue(given.studies or 500, on_postgres=given.postgres, workers=given.workers)
 
 
 if __name__ == "__main__":

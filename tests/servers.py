@@ -235,12 +235,32 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
+def living_children(process: psutil.Process) -> list[psutil.Process]:
+    """Without those that are dead and not yet missed, as a reading that is over stays until the next."""
+    found = []
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
+
+
 class Node:
     """A whole node: ``pneumoscope serve`` with its processes, of which each can be killed."""
 
-    def __init__(self, folder: Path, settings: str = "", *, database_url: str = "", workers: int = 1, token: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str = "",
+        *,
+        database_url: str = "",
+        workers: int = 1,
+        token: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._environment = {**os.environ, **(environment or {})}
         self.folder, self.dicom_port, self.http_port = folder, free_port(), free_port()
         self._settings, self._database_url, self._workers = settings, database_url, workers
         self.process: subprocess.Popen[bytes] | None = None
@@ -263,7 +283,7 @@ class Node:
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "pneumoscope.cli", "serve", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
         wait_for(self.ready, seconds=240, what="the node")
 
     def ready(self) -> bool:
@@ -297,7 +317,7 @@ class Node:
         for pid in self.pids("worker"):
             with suppress(psutil.NoSuchProcess):
                 for child in psutil.Process(pid).children():
-                    if child.children():
+                    if living_children(child):
                         return pid
         return None
 

@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -32,7 +32,7 @@ INSTANCES = [
 
 
 def due(study: Arriving, *, whole: bool, after_s: float) -> float:
-    return due_in_s(study, whole=whole, moment=MOMENT + timedelta(seconds=after_s), settings=SETTINGS)
+    return due_in_s(study, whole=whole, since_s=after_s, settings=SETTINGS)
 
 
 def test_while_a_sender_is_at_it_nothing_is_due() -> None:

@@ -371,7 +371,7 @@ QUIET = Arriving(
 
 
 def due(state: Arriving, *, whole: bool, since_s: float = 0.0) -> float:
-    return due_in_s(state, whole=whole, moment=NOW + timedelta(seconds=since_s), settings=WAITS)
+    return due_in_s(state, whole=whole, since_s=since_s, settings=WAITS)
 
 
 @given(

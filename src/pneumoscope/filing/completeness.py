@@ -1,6 +1,6 @@
 """When a study is complete: sooner than a timer, from what is known of its sender and its images."""
 
-from datetime import datetime
+import time
 
 from pneumoscope.config import Arrival
 from pneumoscope.intake.headers import read_header
@@ -14,16 +14,18 @@ from pneumoscope.store.studies import Arriving
 PATIENCE = 4.0
 #: These know how many images there will be; a PACS only how many it has got so far.
 FINAL = ("mpps", "ian")
+#: More than this is not believed of the wall clock, which may have been set: the rest is waited for by our own.
+BELIEVED_S = 1.0
 
 
-def due_in_s(study: Arriving, *, whole: bool, moment: datetime, settings: Arrival) -> float:
+def due_in_s(study: Arriving, *, whole: bool, since_s: float, settings: Arrival) -> float:
     """Seconds until the study is taken, 0 where it is complete now; infinite while a sender is at it.
 
-    ``whole``: its images make at least one series that can be read, and no series of slices lacks any.
+    ``whole``: its images make at least one series that can be read, and no series of slices lacks any. ``since_s``: seconds
+    since its last image.
     """
     if study.open_arrivals:
         return float("inf")
-    since_s = (moment - study.last_image_at).total_seconds()
     if study.expected_images is not None:
         if study.images < study.expected_images:
             return max(0.0, settings.expectation_wait_s - since_s)
@@ -64,25 +66,33 @@ class Judge:
         self._store, self._settings = store, settings
         self._headers: dict[str, dict[str, tuple[Instance, ...]]] = {}
         self._whole: dict[str, tuple[int, bool]] = {}
+        self._last_image_s: dict[str, tuple[int, float]] = {}  # by the monotonic clock
 
     def is_due(self, study: Arriving) -> bool:
         """Whether the study is complete, as far as can be known."""
-        moment = now()
+        since_s = self._since_s(study)
         if study.open_arrivals:
             self._look_at(study)  # while the rest is on its way, so that nothing is left to read at the end
             return False
         # what would be due even where it is not whole needs no look at its images, nor does what is not due though whole
-        if due_in_s(study, whole=False, moment=moment, settings=self._settings) == 0:
+        if due_in_s(study, whole=False, since_s=since_s, settings=self._settings) == 0:
             return True
-        if due_in_s(study, whole=True, moment=moment, settings=self._settings) > 0:
+        if due_in_s(study, whole=True, since_s=since_s, settings=self._settings) > 0:
             return False
         return self._is_whole(study)
 
     def forget(self, keep: set[str]) -> None:
         """Forget studies that do not arrive any more."""
-        for known in (self._headers, self._whole):
+        for known in (self._headers, self._whole, self._last_image_s):
             for uid in set(known) - keep:
                 del known[uid]
+
+    def _since_s(self, study: Arriving) -> float:
+        uid = study.StudyInstanceUID
+        if self._last_image_s.get(uid, (0, 0.0))[0] != study.revision:
+            told_s = (now() - study.last_image_at).total_seconds()
+            self._last_image_s[uid] = (study.revision, time.monotonic() - min(max(told_s, 0.0), BELIEVED_S))
+        return time.monotonic() - self._last_image_s[uid][1]
 
     def _is_whole(self, study: Arriving) -> bool:
         uid = study.StudyInstanceUID

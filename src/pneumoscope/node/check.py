@@ -24,12 +24,14 @@ from pneumoscope.models.library import find
 from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
 from pneumoscope.receiver.admission import answer_tls
-from pneumoscope.store import Database, accounts, processes
+from pneumoscope.store import Database, accounts, audit, processes
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
+from pneumoscope.worker.clock import ACTION as CLOCK_ACTION
 from pneumoscope.worker.destinations import make_destination
 
 CERTIFICATE_WARNING = timedelta(days=30)
 CLOCK_TOLERANCE_S = 5.0
+CLOCK_MEMORY = timedelta(days=1)
 ECHO_TIMEOUT_S = 5.0
 
 
@@ -141,18 +143,22 @@ def _database(database: Database) -> Finding:
 
 
 def _clock(database: Database) -> Finding:
-    """Ours against the database server's, or against the newest row where the database is a file."""
-    with database.engine.connect() as db:
+    """Ours against the database server's, or against the newest row where the database is a file; and whether it was set."""
+    moment = datetime.now(UTC)
+    newest = stepped = None
+    text = f"It is {moment:%Y-%m-%d %H:%M:%S} UTC."
+    with database.look() as db:
         if not database.is_sqlite:
-            off_s = abs((db.execute(sa.text("SELECT now()")).scalar_one() - datetime.now(UTC)).total_seconds())
+            off_s = abs((db.execute(sa.text("SELECT now()")).scalar_one() - moment).total_seconds())
             text = f"{off_s:.1f} s off the database server's; at most {CLOCK_TOLERANCE_S:.0f} s is right."
-            return (Verdict.GOOD if off_s <= CLOCK_TOLERANCE_S else Verdict.WRONG), text
-        newest = (
-            db.execute(sa.select(sa.func.max(reading.c.created_at))).scalar() if sa.inspect(db).has_table("reading") else None
-        )
-    if newest and newest.replace(tzinfo=UTC) > datetime.now(UTC) + timedelta(seconds=CLOCK_TOLERANCE_S):
+            if off_s > CLOCK_TOLERANCE_S:
+                return Verdict.WRONG, text
+        if sa.inspect(db).has_table("audit"):
+            newest = db.execute(sa.select(sa.func.max(reading.c.created_at))).scalar()
+            stepped = audit.latest(db, CLOCK_ACTION, since=moment - CLOCK_MEMORY)
+    if newest and newest > moment + timedelta(seconds=CLOCK_TOLERANCE_S):
         return Verdict.WRONG, "The newest reading lies in the future: the clock was set back."
-    return Verdict.GOOD, f"It is {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC."
+    return (Verdict.LOOK, f"{stepped} {text}") if stepped else (Verdict.GOOD, text)
 
 
 def _web(settings: Settings) -> Finding:

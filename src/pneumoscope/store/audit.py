@@ -45,6 +45,12 @@ def forward(db: sa.Connection, name: str, *, limit: int = 200) -> list[sa.RowMap
     return found
 
 
+def latest(db: sa.Connection, action: str, *, since: datetime) -> str | None:
+    """Detail of the last entry of an ``action``, where there is one ``since`` then."""
+    query = sa.select(audit.c.detail).where(audit.c.action == action, audit.c.at > since)
+    return db.execute(query.order_by(audit.c.id.desc()).limit(1)).scalar()
+
+
 def entries(db: sa.Connection, *, after_id: int = 0, limit: int = 1000) -> list[sa.RowMapping]:
     """Entries in the order they were made."""
     query = sa.select(audit).where(audit.c.id > after_id).order_by(audit.c.id).limit(limit)

@@ -15,8 +15,9 @@ from pneumoscope.store.schema import ProcessState, arrival, process
 
 #: How long the row of a process that ended is kept.
 KEEP_GONE = 200
-#: What a dead process had open counts as open for so long: its spool may hold images that another is about to file.
-GRACE = timedelta(seconds=10)
+#: What a dead process had open counts as open for so long, unless a receiver of its machine files what its spool holds and
+#: closes it before; one that starts on a busy machine takes a minute to do so.
+GRACE = timedelta(minutes=2)
 
 
 def enter(db: sa.Connection, kind: str) -> str:

@@ -45,10 +45,11 @@ def _kept() -> Sequence[sa.ColumnElement[bool]]:
     return busy, unsent, arriving, unmade
 
 
-def removable(db: sa.Connection, *, before: datetime, limit: int) -> list[str]:
-    """Studies whose last image came ``before``, everything of which is done and delivered, oldest first."""
+def removable(db: sa.Connection, *, before: datetime | None, limit: int) -> list[str]:
+    """Studies whose last image came ``before``, or ever, everything of which is done and delivered, oldest first."""
+    old = sa.true() if before is None else study.c.last_image_at < before
     free = [~reason for reason in _kept()]
-    query = sa.select(study.c.StudyInstanceUID).where(study.c.last_image_at < before, *free)
+    query = sa.select(study.c.StudyInstanceUID).where(old, *free)
     return list(db.execute(query.order_by(study.c.last_image_at).limit(limit)).scalars())
 
 

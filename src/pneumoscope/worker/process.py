@@ -11,6 +11,7 @@ from pneumoscope.store import processes
 from pneumoscope.worker.assessing import Assessing
 from pneumoscope.worker.child import Reader
 from pneumoscope.worker.clerk import Clerk
+from pneumoscope.worker.clock import Clock
 from pneumoscope.worker.posting import Posting
 from pneumoscope.worker.retention import Retention
 from pneumoscope.worker.sweep import Sweep
@@ -39,16 +40,17 @@ def run(settings: Settings) -> None:
     log.info("A worker started", process_id=process_id, model=reader.start())
     bench = Bench(settings=settings, store=store, process_id=process_id, reader=reader)
     _launch(bench)
-    watch = Watch(bench, stop)
+    watch, clock = Watch(bench, stop), Clock(store.database)
     threads = [
         every(1.0, watch.beat, stop=stop, name="beat"),
         every(1.0, watch.look_around, stop=stop, name="watch"),
+        every(1.0, clock.look, stop=stop, name="clock"),
         every(0.25, Clerk(bench).look, stop=stop, name="clerk"),
         every(0.25, Posting(bench).look, stop=stop, name="outbox"),
         every(0.25, Worklist(bench).look, stop=stop, name="worklist"),
         every(0.5, Assessing(bench).look, stop=stop, name="assessing"),
         every(10.0, Sweep(bench).look, stop=stop, name="sweep"),
-        every(60.0, Retention(bench).look, stop=stop, name="retention"),
+        every(60.0, Retention(bench, clock).look, stop=stop, name="retention"),
     ]
     if settings.logs.syslog:
         threads.append(every(1.0, Syslog(bench).look, stop=stop, name="syslog"))

@@ -1,10 +1,11 @@
 """Removes old studies, by age and by the disk's share; never one with something not yet delivered."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
 from pneumoscope.store import audit, now, retention, workitems
+from pneumoscope.worker.clock import Clock
 from pneumoscope.worker.workflow import Bench
 
 BATCH = 50
@@ -14,22 +15,24 @@ log = structlog.get_logger()
 class Retention:
     """Looks once a minute; several workers may do so at once."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, bench: Bench, clock: Clock) -> None:
+        self._bench, self._clock = bench, clock
 
     def look(self) -> None:
         """Remove what is past its time, and more where the disk is too full."""
         disk = self._bench.settings.disk
-        with self._bench.store.database.begin() as db:
-            workitems.forget(db, before=now() - timedelta(days=disk.keep_days))
-        self._remove(older_than=timedelta(days=disk.keep_days), limit=BATCH)
+        if self._clock.is_trusted():
+            old = now() - timedelta(days=disk.keep_days)
+            with self._bench.store.database.begin() as db:
+                workitems.forget(db, before=old)
+            self._remove(before=old)
         if self._bench.store.files.is_crowded(disk.max_share):
-            self._remove(older_than=timedelta(0), limit=BATCH)
+            self._remove(before=None)
 
-    def _remove(self, *, older_than: timedelta, limit: int) -> None:
+    def _remove(self, *, before: datetime | None) -> None:
         store = self._bench.store
         with store.database.look() as db:
-            studies = retention.removable(db, before=now() - older_than, limit=limit)
+            studies = retention.removable(db, before=before, limit=BATCH)
         for StudyInstanceUID in studies:
             with store.database.begin() as db:
                 keys = retention.remove(db, StudyInstanceUID)

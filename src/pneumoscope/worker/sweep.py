@@ -1,4 +1,7 @@
-"""Finds readings whose workflow ended without them: stopped by hand, or by a fault that outlasted all patience."""
+"""Finds readings that nobody carries out: their workflow ended without them, is not known, or was dropped by its worker.
+
+A worker drops a workflow where even its end could not be noted, as on a full disk; DBOS takes it for running ever after.
+"""
 
 from datetime import timedelta
 
@@ -6,12 +9,12 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS
 
-from pneumoscope.store import readings
+from pneumoscope.store import processes, readings
 from pneumoscope.store.schema import ReadingState
 from pneumoscope.worker.workflow import MAX_ATTEMPTS, Bench
 
-#: As DBOS has them; the others are on their way.
-ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+#: As DBOS has them: somebody will begin with it, or somebody is at it. With any other it is over.
+QUEUED, RUNNING = ("ENQUEUED", "DELAYED"), "PENDING"
 CODE, MESSAGE = "workflow-lost", "The workflow of this reading ended without it."
 log = structlog.get_logger()
 
@@ -21,21 +24,32 @@ class Sweep:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+        self._suspected: set[str] = set()
 
     def look(self) -> None:
         """Put back what was left, and after too many attempts show it as failed."""
         database = self._bench.store.database
         with database.look() as db:
             open_readings = readings.under_way(db)
-        if not open_readings:
-            return
+            living = {process.id for process in processes.alive(db)}
         ids = [row["workflow_id"] for row in open_readings]
-        found = DBOS.list_workflows(workflow_ids=ids, status=ENDED, load_input=False, load_output=False)
-        ended = {workflow.workflow_id for workflow in found}
+        found = DBOS.list_workflows(workflow_ids=ids, load_input=False, load_output=False) if ids else []
+        running = {workflow.workflow_id: workflow.executor_id for workflow in found if workflow.status == RUNNING}
+        dropped = {workflow_id for workflow_id, worker in running.items() if not self._is_at(workflow_id, worker, living)}
+        # one that is just being taken, or taken over, looks dropped for a moment
+        certain, self._suspected = dropped & self._suspected, dropped
+        for workflow_id in certain:
+            DBOS.cancel_workflow(workflow_id)
+        carried = {w.workflow_id for w in found if w.status in QUEUED} | running.keys() - certain
         for row in open_readings:
-            if row["workflow_id"] in ended:
+            if row["workflow_id"] not in carried:
                 with database.begin() as db:
                     self._put_back(db, row)
+
+    def _is_at(self, workflow_id: str, worker: str | None, living: set[str]) -> bool:
+        if worker == self._bench.process_id:
+            return workflow_id in self._bench.workflows
+        return worker in living
 
     def _put_back(self, db: sa.Connection, seen: sa.RowMapping) -> None:
         row = readings.get(db, seen["id"])  # the workflow may have ended as it should since we looked

@@ -13,6 +13,8 @@ from pneumoscope.worker.workflow import Bench
 
 #: A process whose beat does not grow for so long, by our own clock, is dead.
 SILENCE_S = 6.0
+#: Where we cannot beat for so long, others cannot either: it is the database, and their silence says nothing.
+OWN_SILENCE_S = 3.0
 #: One that has not beaten yet is starting, which takes long on a machine that is busy.
 START_S = 60.0
 log = structlog.get_logger()
@@ -25,6 +27,7 @@ class Watch:
         self._bench = bench
         self._stop = stop
         self._seen: dict[str, tuple[int, float]] = {}  # beat, and when it last grew by the monotonic clock
+        self._beat_s = self._steady_since_s = time.monotonic()
 
     def beat(self) -> None:
         """Say that we live; where we were taken for dead, end at once: another does our work."""
@@ -34,6 +37,10 @@ class Watch:
             log.error("This worker was taken for dead and ends")
             self._bench.reader.stop()
             os.kill(os.getpid(), signal.SIGKILL)
+        moment_s = time.monotonic()
+        if moment_s - self._beat_s > OWN_SILENCE_S:
+            self._steady_since_s = moment_s
+        self._beat_s = moment_s
 
     def look_around(self) -> None:
         """Bury the dead, and take over what they were at."""
@@ -46,7 +53,8 @@ class Watch:
             if beat != other.beat:
                 self._seen[other.id] = (other.beat, moment_s)
                 grew_s = moment_s
-            silent = moment_s - grew_s >= (SILENCE_S if other.beat else START_S)
+            heard_s = moment_s - max(grew_s, self._steady_since_s)
+            silent = heard_s >= (SILENCE_S if other.beat else START_S) and moment_s - self._beat_s <= OWN_SILENCE_S
             if other.id != self._bench.process_id and (silent or not processes.may_run(other)):
                 self._bury(other.id, other.kind)
 

@@ -4,7 +4,7 @@ DBOS keeps the queue and what each step returned: where a worker dies, another g
 rows of our own tables decide what counts: a reading ends once, and its results are filed in the same transaction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -42,6 +42,7 @@ class Bench:
     process_id: str
     reader: Reader
     reading_priority: int | None = None  # of the reading under way
+    workflows: set[str] = field(default_factory=set)  # that this process carries out
 
 
 _bench: Bench | None = None
@@ -62,9 +63,14 @@ def _at() -> Bench:
 def read_study(reading_id: str) -> str:
     """One attempt at a reading; returns what became of it."""
     structlog.contextvars.bind_contextvars(reading_id=reading_id)
-    keys = assemble(reading_id)
-    answer = read(reading_id, keys) if keys else {"outcome": "over"}
-    return settle(reading_id, answer)
+    workflow_id, workflows = str(DBOS.workflow_id), _at().workflows
+    workflows.add(workflow_id)
+    try:
+        keys = assemble(reading_id)
+        answer = read(reading_id, keys) if keys else {"outcome": "over"}
+        return settle(reading_id, answer)
+    finally:
+        workflows.discard(workflow_id)
 
 
 @DBOS.step()

@@ -35,7 +35,9 @@ def sites(folder: Path) -> Iterator[Site]:
     """Makes nodes that deliver to an Orthanc of their own, and ends them."""
     with ExitStack() as stack:
 
-        def make(settings: str = "", *, on_postgres: bool = False, workers: int = 1) -> tuple[Node, Orthanc]:
+        def make(
+            settings: str = "", *, on_postgres: bool = False, workers: int = 1, environment: dict[str, str] | None = None
+        ) -> tuple[Node, Orthanc]:
             port = free_port()  # where Orthanc answers
             pacs = stack.enter_context(orthanc(folder / "pacs", modalities={"PNEUMOSCOPE": ("127.0.0.1", port)}))
             destination = (
@@ -47,7 +49,7 @@ def sites(folder: Path) -> Iterator[Site]:
                 make.postgres = stack.enter_context(postgres())
                 url = make.postgres.url
             more = settings.replace("{pacs_port}", str(pacs.dicom_port)).replace("{pacs_url}", pacs.url)
-            running = Node(folder / "node", destination + more, database_url=url, workers=workers)
+            running = Node(folder / "node", destination + more, database_url=url, workers=workers, environment=environment)
             running.dicom_port = port
             stack.callback(running.kill_all_if_running)
             running.start()

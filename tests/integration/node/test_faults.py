@@ -9,7 +9,7 @@ import pytest
 from dbos import DBOSClient
 from test_path import confirmed, deliveries, expected, read
 
-from servers import Node, Orthanc, listening, wait_for
+from servers import Node, Orthanc, listening, renamed, wait_for
 
 Site = Callable[..., tuple[Node, Orthanc]]
 
@@ -95,17 +95,18 @@ def test_a_database_server_that_dies_at_any_moment(site: Site, study: Path, stud
     all_is_well(running, pacs, study_uid)
 
 
-def test_a_reading_whose_workflow_was_stopped_by_hand_is_carried_out_all_the_same(
-    site: Site, study: Path, study_uid: str
+def test_a_reading_whose_workflow_was_stopped_or_removed_by_hand_is_carried_out_all_the_same(
+    site: Site, study: Path, tmp_path: Path
 ) -> None:
     running, pacs = site()
-    running.send(study)
-    wait_for(lambda: state(running) == "reading", what="the reading")
+    uids = [renamed(study, tmp_path / name) for name in ("stopped", "removed")]
     client = DBOSClient(system_database_url=f"sqlite:///{running.folder / 'kept' / 'workflows.sqlite'}")
-    (workflow,) = client.list_workflows(status="PENDING")
-    client.cancel_workflow(workflow.workflow_id)
+    for uid, end in zip(uids, (client.cancel_workflow, client.delete_workflow), strict=True):
+        running.send(tmp_path / ("stopped" if uid == uids[0] else "removed"))
+        (workflow,) = wait_for(lambda: client.list_workflows(status="PENDING"), seconds=60, what="the reading")
+        end(workflow.workflow_id)
+        all_is_well(running, pacs, uid)
     client.destroy()
-    all_is_well(running, pacs, study_uid)
 
 
 def test_a_destination_that_hangs_holds_up_no_other(site: Site, study: Path, study_uid: str, tmp_path: Path) -> None:

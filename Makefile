@@ -37,6 +37,7 @@ bench: $(DEV)
 	$(BIN)/python bench/reading.py
 	$(BIN)/python bench/receiving.py
 	$(BIN)/python bench/worklist.py
+	$(BIN)/python bench/viewer.py
 	$(BIN)/python bench/node.py latency
 	$(BIN)/python bench/node.py queue
 	$(BIN)/python bench/node.py queue --postgres

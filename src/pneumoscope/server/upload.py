@@ -29,6 +29,7 @@ from pneumoscope.server.rights import Right, needs
 router = APIRouter(dependencies=[needs(Right.UPLOAD)])
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _BLOCK_BYTES = 2**20
+_FIELDS = ("anonymise", "secret", "more")
 _MOST_FIELD_BYTES = 4096
 #: What a script sends at once: a body that a proxy lets through, and that costs little when the line breaks.
 BATCH_BYTES = 64_000_000
@@ -53,7 +54,7 @@ class _Upload:
             self.anonymise = value == "yes"
         elif name == "secret":
             self.secret = value
-        elif name == "more":
+        else:
             self.more = value == "yes"
 
     @property
@@ -102,9 +103,9 @@ def _files(parts: Parts, under_way: _Upload) -> Iterator[Iterable[bytes]]:
         if part.is_file:
             any_yet = True
             yield part.content
-        elif any_yet:
+        elif any_yet and part.name in _FIELDS:
             raise Problem(400, "field-late", "The fields of the form come before its files.")
-        else:
+        elif part.name in _FIELDS:
             under_way.take_field(part.name, _value(part))
 
 

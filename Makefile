@@ -39,6 +39,7 @@ bench: $(DEV)
 	$(BIN)/python bench/node.py latency
 	$(BIN)/python bench/node.py queue
 	$(BIN)/python bench/node.py queue --postgres
+	$(BIN)/python bench/viewer.py
 
 # Takes anew the picture of the report that the README shows.
 docs: $(DEV) demo

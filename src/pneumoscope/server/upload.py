@@ -142,6 +142,7 @@ def _add(arrival: Bringing, desk: Desk, content: Iterator[bytes], under_way: _Up
     if not start:  # a form without a chosen file sends an empty one
         return
     if under_way.anonymise:
+        under_way.secret = under_way.secret or secrets.token_hex(32)  # one for all files of this request
         with desk.anonymising:
             for item in Anonymous(desk, under_way.secret).objects(start, content):
                 if isinstance(item, LeftOut):

@@ -64,6 +64,13 @@ def test_nothing_of_what_was_sent_is_kept(node: Node) -> None:
     assert {dcmread(path, stop_before_pixels=True).PatientIdentityRemoved for path in kept} == {"YES"}
 
 
+def test_without_a_secret_the_files_of_one_request_stay_one_study(node: Node) -> None:
+    files = [("files", ("x", identified(number))) for number in (7, 8)]
+    found = httpx.post(f"{node.url}/upload", data={"anonymise": "yes"}, files=files, timeout=PATIENCE_S).json()
+    assert found["outcomes"] == {"filed": 2}
+    assert len(found["studies"]) == 1
+
+
 def test_the_search_for_traces_finds_some(node: Node, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(identified(1))
     assert {trace for _, trace in traces(tmp_path)} == set(TRACES)

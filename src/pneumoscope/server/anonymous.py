@@ -3,7 +3,6 @@
 As they came they are in memory alone: never in the spool, in a temporary file, a log line or set aside.
 """
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -39,10 +38,10 @@ class Anonymous:
     """One upload's files, whose batches share a secret that only the sender's page keeps."""
 
     def __init__(self, desk: Desk, secret: str) -> None:
-        """``secret``: hexadecimal; a new one where it is empty. Raises Problem."""
+        """``secret``: hexadecimal. Raises Problem."""
         self._desk = desk
         try:
-            self._secret = bytes.fromhex(secret) if secret else secrets.token_bytes(32)
+            self._secret = bytes.fromhex(secret)
         except ValueError:
             self._secret = b""
         if len(self._secret) not in _SECRET_BYTES:

@@ -31,6 +31,7 @@ router = APIRouter(dependencies=[needs(Right.UPLOAD)])
 _FIELDS = ("anonymise", "secret")
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _BLOCK_BYTES = 2**20
+_FIELDS = ("anonymise", "secret", "more")
 _MOST_FIELD_BYTES = 4096
 #: What a script sends at once: a body that a proxy lets through, and that costs little when the line breaks.
 BATCH_BYTES = 64_000_000
@@ -55,7 +56,7 @@ class _Upload:
             self.anonymise = value == "yes"
         elif name == "secret":
             self.secret = value
-        elif name == "more":
+        else:
             self.more = value == "yes"
 
     @property
@@ -106,7 +107,7 @@ def _files(parts: Parts, under_way: _Upload) -> Iterator[Iterable[bytes]]:
             yield part.content
         elif any_yet and part.name in _FIELDS:
             raise Problem(400, "field-late", "The fields of the form come before its files.")
-        else:
+        elif part.name in _FIELDS:
             under_way.take_field(part.name, _value(part))
 
 
@@ -143,6 +144,7 @@ def _add(arrival: Bringing, desk: Desk, content: Iterator[bytes], under_way: _Up
     if not start:  # a form without a chosen file sends an empty one
         return
     if under_way.anonymise:
+        under_way.secret = under_way.secret or secrets.token_hex(32)  # one for all files of this request
         with desk.anonymising:
             for item in Anonymous(desk, under_way.secret).objects(start, content):
                 if isinstance(item, LeftOut):

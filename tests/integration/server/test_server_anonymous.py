@@ -11,6 +11,7 @@ from test_server_pages import zipped
 from pneumoscope.store import studies
 
 SECRET = "5e" * 32
+PATIENCE_S = 240
 STUDY = "1.2.777.1"
 NAMES = {"PatientName": "Geheim^Anna", "PatientID": "SECRET-77", "PatientBirthDate": "19770707", "AccessionNumber": "ACC-777"}
 TRACES = [value.encode() for value in (*NAMES.values(), STUDY)]
@@ -27,7 +28,7 @@ def identified(number: int) -> bytes:
 
 def post(node: Node, *contents: bytes, secret: str = SECRET, anonymise: str = "yes") -> httpx.Response:
     files = [("files", ("x", content)) for content in contents]
-    return httpx.post(f"{node.url}/upload", data={"secret": secret, "anonymise": anonymise}, files=files)
+    return httpx.post(f"{node.url}/upload", data={"secret": secret, "anonymise": anonymise}, files=files, timeout=PATIENCE_S)
 
 
 def traces(folder: Path) -> set[tuple[str, bytes]]:
@@ -63,6 +64,13 @@ def test_nothing_of_what_was_sent_is_kept(node: Node) -> None:
     assert {dcmread(path, stop_before_pixels=True).PatientIdentityRemoved for path in kept} == {"YES"}
 
 
+def test_without_a_secret_the_files_of_one_request_stay_one_study(node: Node) -> None:
+    files = [("files", ("x", identified(number))) for number in (7, 8)]
+    found = httpx.post(f"{node.url}/upload", data={"anonymise": "yes"}, files=files, timeout=PATIENCE_S).json()
+    assert found["outcomes"] == {"filed": 2}
+    assert len(found["studies"]) == 1
+
+
 def test_the_search_for_traces_finds_some(node: Node, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(identified(1))
     assert {trace for _, trace in traces(tmp_path)} == set(TRACES)
@@ -73,10 +81,17 @@ def test_what_is_meant_to_be_anonymised_is_never_stored_otherwise(node: Node) ->
     assert post(node, identified(1), anonymise="true").json()["code"] == "field-wrong"
     assert post(node, identified(1), secret="short").json()["code"] == "secret-wrong"
     late = [("files", ("x", identified(1))), ("anonymise", (None, "yes"))]
-    assert httpx.post(f"{node.url}/upload", files=late).json()["code"] == "field-late"
+    assert httpx.post(f"{node.url}/upload", files=late, timeout=PATIENCE_S).json()["code"] == "field-late"
     zip_type = {"Content-Type": "application/zip"}
-    assert httpx.post(f"{node.url}/upload?anonymise=1", content=zipped(identified(1)), headers=zip_type).status_code == 400
-    by_query = httpx.post(f"{node.url}/upload?anonymise=yes", content=zipped(identified(6)), headers=zip_type)
+    assert (
+        httpx.post(
+            f"{node.url}/upload?anonymise=1", content=zipped(identified(1)), headers=zip_type, timeout=PATIENCE_S
+        ).status_code
+        == 400
+    )
+    by_query = httpx.post(
+        f"{node.url}/upload?anonymise=yes", content=zipped(identified(6)), headers=zip_type, timeout=PATIENCE_S
+    )
     assert by_query.json()["outcomes"] == {"filed": 1}
     assert len(list(node.settings.objects.rglob("*.dcm"))) == before + 1
     assert traces(node.settings.node.folder) == set()
@@ -92,7 +107,7 @@ def test_the_state_of_a_study_is_told_without_its_patient(node: Node) -> None:
 def test_a_study_waits_for_the_next_part_of_its_upload(node: Node) -> None:
     def send(number: int, **fields: str) -> str:
         dataset = phantom_datasets()[number]
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.950", "2.25.950.1"
+        dataset.PatientName, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "Parts", "2.25.950", "2.25.950.1"
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"2.25.950.1.{number}"
         answer = httpx.post(
             f"{node.url}/upload", data={"secret": "77" * 32, **fields}, files=[("files", ("x", encode(dataset)))]

@@ -80,9 +80,8 @@ LEVEL, STUDY_UID = (0x00080052, b"STUDY "), (0x0020000D, b"1.2.3\0")
 
 
 def test_only_keys_that_are_matched_by_are_decoded() -> None:
-    wanted = identifiers.query(
-        implicit((0x00080000, b"\4\0\0\0"), LEVEL, (0x00180050, b"nonsense"), STUDY_UID), root=Level.STUDY
-    )
+    length, thickness = (0x00080000, b"\4\0\0\0"), (0x00180050, b"nonsense")
+    wanted = identifiers.query(implicit(length, LEVEL, thickness, STUDY_UID), root=Level.STUDY)
     assert wanted.unsupported  # the slice thickness, which is no number
     assert (wanted.level, wanted.keys, wanted.returned) == (Level.STUDY, {"StudyInstanceUID": "1.2.3"}, ("StudyInstanceUID",))
     assert not identifiers.query(implicit(length, LEVEL, STUDY_UID), root=Level.STUDY).unsupported

@@ -14,8 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
-from pydicom import config, dcmread
-from pydicom.dataelem import DataElement
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1
 from pynetdicom import AE, build_role, evt
@@ -352,13 +351,6 @@ def test_identifiers_that_break_the_rules_are_refused(full: Receiver, elements: 
     with peer(full) as assoc, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that no decent peer sends
         assert [status.Status for status, _ in assoc.send_c_find(study_query(**elements), FIND)] == [0xA900]
-
-
-def test_a_key_that_cannot_be_decoded_costs_its_query_alone(full: Receiver) -> None:
-    with peer(full) as assoc:
-        query = study_query()
-        query.add(DataElement("SliceThickness", "DS", "nonsense", validation_mode=config.IGNORE))
-        assert [status.Status for status, _ in assoc.send_c_find(query, FIND)] == [0xFF01, 0x0000]
 
 
 def test_keys_that_are_not_supported_are_told(full: Receiver) -> None:

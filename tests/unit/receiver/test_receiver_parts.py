@@ -2,21 +2,27 @@
 
 import contextlib
 import io
+import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from pydicom.dataset import Dataset
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pynetdicom.dimse_messages import C_STORE_RQ, C_STORE_RSP
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import decode
 from pynetdicom.pdu import P_DATA_TF
 
 from pneumoscope.config import Dicom, Sender, Tls
+from pneumoscope.receiver import identifiers
 from pneumoscope.receiver.admission import ADDRESS, CALLED, CALLING, admit, may_query
 from pneumoscope.receiver.lane import Malformed, read_command, response
+from pneumoscope.receiver.operation import Unanswerable
 from pneumoscope.receiver.storing import Request, file_meta
+from pneumoscope.store.search import Level
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 UIDS = st.from_regex(r"[1-9][0-9]{0,8}(\.[1-9][0-9]{0,8}){1,5}", fullmatch=True)
@@ -62,6 +68,42 @@ def test_nobody_may_query_from_everywhere_without_a_certificate() -> None:
     for everywhere in ("0.0.0.0/0", "::/0"):
         with pytest.raises(ValidationError, match="authorities"):
             Dicom(senders=(Sender(ae_title="WS1", addresses=(everywhere,), query=True),))
+
+
+def implicit(*elements: tuple[int, bytes]) -> Dataset:
+    """A dataset as it comes from the network, by tag and value."""
+    content = b"".join(struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value for tag, value in elements)
+    return decode(io.BytesIO(content), True, True)
+
+
+LEVEL, STUDY_UID = (0x00080052, b"STUDY "), (0x0020000D, b"1.2.3\0")
+
+
+def test_only_keys_that_are_matched_by_are_decoded() -> None:
+    length, thickness = (0x00080000, b"\4\0\0\0"), (0x00180050, b"nonsense")
+    wanted = identifiers.query(implicit(length, LEVEL, thickness, STUDY_UID), root=Level.STUDY)
+    assert wanted.unsupported  # the slice thickness, which is no number
+    assert (wanted.level, wanted.keys, wanted.returned) == (Level.STUDY, {"StudyInstanceUID": "1.2.3"}, ("StudyInstanceUID",))
+    assert not identifiers.query(implicit(length, LEVEL, STUDY_UID), root=Level.STUDY).unsupported
+
+
+@given(content=st.binary(max_size=64))
+def test_whatever_a_value_is_it_is_taken_or_refused(content: bytes) -> None:
+    with contextlib.suppress(Unanswerable):
+        identifiers.query(implicit(LEVEL, (0x00100010, content)), root=Level.STUDY)
+
+
+@pytest.mark.parametrize("uid", [b"", b"*", b"1.2.?", b"../../x", b"1.2.3\\*"])
+def test_retrievals_need_uids_in_full(uid: bytes) -> None:
+    with pytest.raises(Unanswerable):
+        identifiers.retrieval(implicit(LEVEL, (0x0020000D, uid)), root=Level.STUDY)
+    with pytest.raises(Unanswerable):
+        identifiers.retrieval(implicit((0x00080052, b"PATIENT "), (0x00100020, b"A*")), root=Level.PATIENT)
+
+
+def test_several_studies_are_retrieved_at_once() -> None:
+    keys = identifiers.retrieval(implicit(LEVEL, (0x0020000D, b"1.2.3\\1.2.4")), root=Level.STUDY)
+    assert keys == {"StudyInstanceUID": "1.2.3\\1.2.4"}
 
 
 def request(SOPInstanceUID: str, message_id: int = 1) -> Request:

@@ -87,19 +87,19 @@ class Clerk:
         with self._house.store.database.look() as db:
             owners = arrivals.owners(db, present)
             living = {found.id: found for found in processes.alive(db)}
-        faults = []
+        faults: list[Exception | None] = []
+        left: list[str] = []
         for arrival_id in present:
             owner = living.get(owners.get(arrival_id, ""))
             if owner and owner.id == self._house.process_id:
                 faults.append(self._attempt(arrival_id, self._file))
             elif owner is None or not processes.may_run(owner):
-                faults.append(self._attempt(arrival_id, self._take_over))
-        return faults
-
-    def _take_over(self, arrival_id: str) -> None:
-        log.warning("An arrival that was left unfiled is filed", arrival_id=arrival_id)
-        self._file(arrival_id)
-        self._close(arrival_id)
+                log.warning("An arrival that was left unfiled is filed", arrival_id=arrival_id)
+                fault = self._attempt(arrival_id, self._file)
+                faults.append(fault)
+                left += [] if fault else [arrival_id]
+        # only now: more of a study that one of them brought may lie in another, and we may die in between
+        return faults + [self._attempt(arrival_id, self._close) for arrival_id in left]
 
     def _close(self, arrival_id: str) -> None:
         self._house.store.database.insist(lambda db: arrivals.close_arrival(db, arrival_id))

@@ -41,7 +41,6 @@ bench: $(DEV)
 	$(BIN)/python bench/node.py latency
 	$(BIN)/python bench/node.py queue
 	$(BIN)/python bench/node.py queue --postgres
-	$(BIN)/python bench/viewer.py
 
 # Takes anew the pictures in docs/images: the worklist and the page of a study, on a node with phantoms, and the report.
 docs: $(DEV)

@@ -27,10 +27,9 @@ from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
 
 router = APIRouter(dependencies=[needs(Right.UPLOAD)])
-#: What a form says before its files.
-_FIELDS = ("anonymise", "secret")
 _ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _BLOCK_BYTES = 2**20
+#: What a form says before its files.
 _FIELDS = ("anonymise", "secret", "more")
 _MOST_FIELD_BYTES = 4096
 #: What a script sends at once: a body that a proxy lets through, and that costs little when the line breaks.

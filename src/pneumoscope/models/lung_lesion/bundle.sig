@@ -1,4 +1,4 @@
 untrusted comment: signature from minisign secret key
-RUTERqx0iwklf+qa5BBT/gVlNADex7NyXqg6IOpOrHpQVVdH3htVrvYVDDXDSYKfZ4DY9Y8Y5kyi5rJtl+mQBa/8qJX3fr466wY=
-trusted comment: timestamp:1795586665	file:bundle.json	prehashed
-BbjnbKUW65wXSOUKAWakDdPHYBGV6h4hvxwc9y/rr5vWlEoMIC0KOwjQqj7dh6nJerMwOCFvBMjNEwmkYSVaAw==
+RUTERqx0iwklf8DlN//oR36c+NwH1WcXBCNG5aOnGum3H+Z7HaK6Pi3LHlTp4tmCQRyi8zFdVaH4IPfB896zo4cqjDHFCn+X8Qg=
+trusted comment: timestamp:1795606349	file:bundle.json	prehashed
+p/bf1/px7gKFe05YsSiKvNXyvuQl/Rn6ETb9exjalCE9PUcD7rBZc1UBT/HqxDS6Wj9lCW3kn52optUMsIS4Bg==

@@ -206,7 +206,6 @@ def _goals(facts: Facts) -> list[str]:
     by_name = {f"{row['source']} {row['split']}": row for row in facts["slices"]}
     studies = {row["study"]: row for row in facts["studies"]}
     masks = facts["masks"]
-    left_out = {row["name"]: row for row in facts["runs"]}
 
     def auc(name: str) -> float:
         return by_name[name]["auc"]["value"]
@@ -232,8 +231,10 @@ def _goals(facts: Facts) -> list[str]:
         ("pattern, without ucsd", "ucsd", "`sars` to `ucsd`"),
         ("pattern, without sars", "sars", "`ucsd` to `sars`"),
     ):
-        value = left_out[name]["auc"][f"{source} train and val"]["value"]
-        rows.append(row(f"leave one source out, {words}, all but the test split: AUC 0.85", f"{value:.3f}", value >= 0.85))
+        runs = [run for run in facts["runs"] if run["name"] == f"{name}: weighed as shipped"]
+        value, _ = spread(runs, f"{source} train and val")
+        goal = f"leave one source out, {words}, all but the test split, weighed as shipped, mean of {len(runs)} seeds: AUC 0.85"
+        rows.append(row(goal, f"{value:.3f}", value >= 0.85))
     for name in ("covid_p001", "cap_001"):
         value = studies[name]["auc_share_of_slice"]
         rows.append(row(f"`{name}`: infected against clean slices, AUC 0.92", f"{value:.3f}", value >= 0.92))

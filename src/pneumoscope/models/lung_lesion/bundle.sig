@@ -1,4 +1,4 @@
 untrusted comment: signature from minisign secret key
-RUTERqx0iwklf8DlN//oR36c+NwH1WcXBCNG5aOnGum3H+Z7HaK6Pi3LHlTp4tmCQRyi8zFdVaH4IPfB896zo4cqjDHFCn+X8Qg=
-trusted comment: timestamp:1795606349	file:bundle.json	prehashed
-p/bf1/px7gKFe05YsSiKvNXyvuQl/Rn6ETb9exjalCE9PUcD7rBZc1UBT/HqxDS6Wj9lCW3kn52optUMsIS4Bg==
+RUTERqx0iwklf9vx1EXBFp1HmG+H8XJVm1EtHDBfUgXI3EUW+UbBi8hvbICDAIDEiLsEADGigRCAh7iFa4FvFdFBR1jTkR+s6gM=
+trusted comment: timestamp:1795606439	file:bundle.json	prehashed
+iH91a2bQQW9aars6EimEIuwl2YObQMOYs7gY7U9DkctCZTTOULbT8XPfTGe04ztpWhTjD33MO6SZrekP35yEAw==

@@ -1,5 +1,6 @@
 """Accept, modify, reject: a radiologist at the browser, a scanner and a PACS that are real."""
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,8 +97,9 @@ def sit(browser: Browser, room: Room) -> Iterator[object]:
     contexts = []
 
     def _sit(name: str, **options: object) -> Page:
-        credentials = {"username": name, "password": TOKEN}
-        contexts.append(browser.new_context(viewport={"width": 1366, "height": 768}, http_credentials=credentials, **options))
+        # said with every request: a node that trusts this machine asks nobody who they are
+        headers = {"Authorization": f"Basic {base64.b64encode(f'{name}:{TOKEN}'.encode()).decode()}"}
+        contexts.append(browser.new_context(viewport={"width": 1366, "height": 768}, extra_http_headers=headers, **options))
         page = contexts[-1].new_page()
         page.set_default_timeout(90_000)
         page.complaints = []

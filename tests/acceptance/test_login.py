@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pneumoscope.store import Store, accounts, audit, passwords
+from pneumoscope.store import FolderStore, Store, accounts, audit, passwords
 from servers import OpenIdProvider, free_port, openid_provider, wait_for
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -39,7 +39,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder, port, provider_port = tmp_path_factory.mktemp("login"), free_port(), free_port()
-    store = Store.open(database_url=f"sqlite:///{folder / 'node.sqlite'}", folder=folder / "objects")
+    store = Store.open(database_url=f"sqlite:///{folder / 'node.sqlite'}", files=FolderStore(folder / "objects"))
     url = f"http://127.0.0.1:{port}"
     (folder / "node.toml").write_text(f"""
 [node]
@@ -167,7 +167,7 @@ def test_the_first_login(house: House, browse) -> None:
     page.get_by_role("link", name="People").click()
     page.get_by_label("Login name").fill("lee")
     page.get_by_label("Full name").fill("Dr Lee")
-    page.locator("fieldset").get_by_label("reader").check()
+    page.locator("input[name=roles][value=reader]").check()
     page.get_by_role("button", name="Add", exact=True).click()
     assert re.fullmatch(r"([a-z0-9]{5}-){3}[a-z0-9]{5}", page.locator("#first-password").inner_text())
     picture(page, "people")

@@ -14,7 +14,7 @@ from test_faults import all_is_well
 from test_path import read
 
 from pneumoscope.config import load_settings
-from pneumoscope.store import Store
+from pneumoscope.store import FolderStore, Store
 from pneumoscope.worker.clock import Clock
 from pneumoscope.worker.retention import Retention
 from servers import Node, Orthanc, renamed, wait_for
@@ -96,7 +96,7 @@ def test_a_disk_that_fills_up_costs_no_study(disk: Disk, site: Site, study: Path
     # what is delivered goes where the disk is fuller than it should be
     settings = load_settings(running.config)
     full = settings.model_copy(update={"disk": settings.disk.model_copy(update={"max_share": 0.01})})
-    store = Store.open(database_url=settings.database_url, folder=settings.objects)
+    store = Store.open(database_url=settings.database_url, files=FolderStore(settings.objects))
     before_mb = disk.free_mb
     Retention(SimpleNamespace(settings=full, store=store), Clock(store.database)).look()
     store.database.close()

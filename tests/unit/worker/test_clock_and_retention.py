@@ -23,7 +23,7 @@ UID = "1.2.826.0.1.3680043.10.7"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store.open(database_url=f"sqlite:///{tmp_path / 'node.sqlite'}", folder=tmp_path / "objects")
+    found = Store.open(database_url=f"sqlite:///{tmp_path / 'node.sqlite'}", files=FolderStore(tmp_path / "objects"))
     yield found
     found.database.close()
 

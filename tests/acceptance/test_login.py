@@ -167,7 +167,7 @@ def test_the_first_login(house: House, browse) -> None:
     page.get_by_role("link", name="People").click()
     page.get_by_label("Login name").fill("lee")
     page.get_by_label("Full name").fill("Dr Lee")
-    page.locator("input[name=roles][value=reader]").check()
+    page.locator("fieldset input[name=roles][value=reader]").check()
     page.get_by_role("button", name="Add", exact=True).click()
     assert re.fullmatch(r"([a-z0-9]{5}-){3}[a-z0-9]{5}", page.locator("#first-password").inner_text())
     picture(page, "people")

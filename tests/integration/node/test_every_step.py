@@ -36,7 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, scanner_port: int) -> Iterato
     folder = tmp_path_factory.mktemp("steps")
     with postgres() as database:
         gates = Gates(database)
-        with orthanc(folder / "pacs", modalities={"PNEUMOSCOPE": ("127.0.0.1", VOID)}, lua=gates.lua) as pacs:
+        with orthanc(folder / "pacs", modalities={"PNEUMOSCOPE": ("127.0.0.1", VOID)}, LuaScripts=[str(gates.lua)]) as pacs:
             settings = (
                 f'[[dicom.senders]]\nae_title = "CT1"\nport = {scanner_port}\n[[dicom.senders]]\nae_title = "*"\n'
                 '[[destinations]]\nkind = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\n'

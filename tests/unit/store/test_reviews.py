@@ -1,9 +1,7 @@
 """Answers of people, on both databases: only added to, each person's last one counts, nobody's is lost."""
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +10,6 @@ from pneumoscope.records import Answer, Category, Judgement, Objection, Region, 
 from pneumoscope.store import Database, arrivals, now, outbox, readings, retention, reviews, studies
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.schema import DeliveryState
-from servers import postgres
 
 UID = "1.2.826.0.1.3680043.10.7"
 ACCEPT = Answer(judgement=Judgement.ACCEPT)
@@ -24,26 +21,6 @@ MODIFY = Answer(
     added=(Region.LEFT_UPPER,),
     removed=(Region.RIGHT_LOWER,),
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as running:
-        yield running.url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        found = Database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    else:
-        found = Database(request.getfixturevalue("server"))
-        with found.engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-    found.migrate()
-    yield found
-    found.close()
 
 
 def read(database: Database) -> str:

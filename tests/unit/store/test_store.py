@@ -1,7 +1,6 @@
 """What the node remembers, on both databases: nothing is taken twice, nothing undelivered goes, the audit trail stays."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,29 +29,8 @@ from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.files import image_key, is_uid
 from pneumoscope.store.readings import StoredParcel
 from pneumoscope.store.schema import DeliveryState, Priority, ReadingState, StudyState, metadata
-from servers import postgres
 
 UID = "1.2.826.0.1.3680043.10.7"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as running:
-        yield running.url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        found = Database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    else:
-        found = Database(request.getfixturevalue("server"))
-        with found.engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-    found.migrate()
-    yield found
-    found.close()
 
 
 def filed(

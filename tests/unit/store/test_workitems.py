@@ -1,7 +1,6 @@
 """Work items on both databases: one claim wins, events keep their order, what is old goes; and the worker's part in it."""
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,28 +19,7 @@ from pneumoscope.ups.states import State, Status
 from pneumoscope.worker.child import Reader
 from pneumoscope.worker.workflow import Bench
 from pneumoscope.worker.worklist import Worklist
-from servers import postgres
 from workitem_maker import OTHER, STUDY, done, wish
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as running:
-        yield running.url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        found = Database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    else:
-        found = Database(request.getfixturevalue("server"))
-        with found.engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-    found.migrate()
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -18,29 +17,8 @@ from pneumoscope.store.changes import Changes
 from pneumoscope.store.database import MIGRATIONS
 from pneumoscope.store.schema import Priority, ReadingState, StudyState, reading, study
 from pneumoscope.store.worklist import PAGE_ROWS, Wanted
-from servers import postgres
 
 START = datetime(2020, 3, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as running:
-        yield running.url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        found = Database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    else:
-        found = Database(request.getfixturevalue("server"))
-        with found.engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-    found.migrate()
-    yield found
-    found.close()
 
 
 def add(

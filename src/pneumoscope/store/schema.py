@@ -101,20 +101,22 @@ metadata = sa.MetaData(
 )
 
 
-def _uid(name: str, *constraints: ForeignKey, **options: Any) -> Column[str]:  # noqa: ANN401 - those of a Column
+def uid(name: str, *constraints: ForeignKey, **options: Any) -> Column[str]:  # noqa: ANN401 - those of a Column
+    """A column of a DICOM UID."""
     return Column(name, String(64), *constraints, **options)
 
 
-def _text(name: str) -> Column[str]:
+def text(name: str) -> Column[str]:
+    """A column of any text, empty by default."""
     return Column(name, Text, nullable=False, server_default="")
 
 
 study = Table(
     "study",
     metadata,
-    _uid("StudyInstanceUID", primary_key=True),
+    uid("StudyInstanceUID", primary_key=True),
     *(
-        _text(name)
+        text(name)
         for name in (
             "PatientName",
             "PatientID",
@@ -130,8 +132,8 @@ study = Table(
         )
     ),
     Column("state", String(16), nullable=False, index=True),
-    _text("code"),
-    _text("message"),
+    text("code"),
+    text("message"),
     Column("priority", Integer, nullable=False),
     #: Grows with every batch of new images; a reading is of one revision.
     Column("revision", Integer, nullable=False),
@@ -154,20 +156,20 @@ Index("ix_study_untaken", study.c.priority, study.c.first_image_at, sqlite_where
 series = Table(
     "series",
     metadata,
-    _uid("SeriesInstanceUID", primary_key=True),
-    _uid("StudyInstanceUID", nullable=False, index=True),
-    *(_text(name) for name in ("Modality", "SeriesDescription", "BodyPartExamined", "Manufacturer")),
+    uid("SeriesInstanceUID", primary_key=True),
+    uid("StudyInstanceUID", nullable=False, index=True),
+    *(text(name) for name in ("Modality", "SeriesDescription", "BodyPartExamined", "Manufacturer")),
     Column("SeriesNumber", Integer),
 )
 
 image = Table(
     "image",
     metadata,
-    _uid("SOPInstanceUID", primary_key=True),
-    _uid("SeriesInstanceUID", nullable=False, index=True),
-    _uid("StudyInstanceUID", nullable=False, index=True),
-    _uid("SOPClassUID", nullable=False),
-    _uid("TransferSyntaxUID", nullable=False),
+    uid("SOPInstanceUID", primary_key=True),
+    uid("SeriesInstanceUID", nullable=False, index=True),
+    uid("StudyInstanceUID", nullable=False, index=True),
+    uid("SOPClassUID", nullable=False),
+    uid("TransferSyntaxUID", nullable=False),
     *(Column(name, Integer) for name in ("InstanceNumber", "Rows", "Columns", "NumberOfFrames")),
     Column("key", Text, nullable=False),  # in the file store
     Column("sha256", String(64), nullable=False),  # of the dataset as received, without preamble and file meta
@@ -182,13 +184,13 @@ set_aside = Table(
     "set_aside",
     metadata,
     Column("id", String(36), primary_key=True),
-    _uid("StudyInstanceUID", nullable=False, server_default="", index=True),
-    _uid("SOPInstanceUID", nullable=False, server_default=""),
+    uid("StudyInstanceUID", nullable=False, server_default="", index=True),
+    uid("SOPInstanceUID", nullable=False, server_default=""),
     Column("key", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("size_bytes", sa.BigInteger, nullable=False),
-    _text("code"),
-    _text("message"),
+    text("code"),
+    text("message"),
     Column("received_at", Moment, nullable=False),
     Column("arrival_id", String(36)),
 )
@@ -201,8 +203,8 @@ arrival = Table(
     Column("id", String(36), primary_key=True),
     Column("process_id", String(80), nullable=False, index=True),
     Column("channel", String(16), nullable=False),  # dicom, stow, upload, folder, backfill
-    _text("sender"),  # calling AE title, user, folder
-    _text("address"),
+    text("sender"),  # calling AE title, user, folder
+    text("address"),
     Column("opened_at", Moment, nullable=False),
     Column("closed_at", Moment),
 )
@@ -211,7 +213,7 @@ arrival = Table(
 expectation = Table(
     "expectation",
     metadata,
-    _uid("StudyInstanceUID", primary_key=True),
+    uid("StudyInstanceUID", primary_key=True),
     Column("images", Integer),  # null: asked, and not known
     Column("source", String(16), nullable=False),
     Column("at", Moment, nullable=False),
@@ -221,12 +223,12 @@ reading = Table(
     "reading",
     metadata,
     Column("id", String(36), primary_key=True),
-    _uid("StudyInstanceUID", ForeignKey("study.StudyInstanceUID"), nullable=False),
+    uid("StudyInstanceUID", ForeignKey("study.StudyInstanceUID"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("state", String(16), nullable=False, index=True),
-    _text("code"),
-    _text("message"),
+    text("code"),
+    text("message"),
     Column("priority", Integer, nullable=False),
     Column("process_id", String(80)),
     #: Null until the workflow that carries it out is in the queue.
@@ -238,14 +240,14 @@ reading = Table(
     Column("finished_at", Moment),
     Column("last_image_at", Moment, nullable=False),
     Column("probability", Float),
-    _text("category"),
-    _text("headline"),
+    text("category"),
+    text("headline"),
     Column("involved_share", Float),
     Column("right_share", Float),
     Column("left_share", Float),
     Column("severity_points", Integer),
-    _text("model"),
-    _text("device_uid"),
+    text("model"),
+    text("device_uid"),
     #: Whether a work item shows it.
     Column("listed", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("StudyInstanceUID", "version"),
@@ -264,7 +266,7 @@ parcel = Table(
     Column("media_type", String(80), nullable=False),
     Column("key", Text, nullable=False),
     Column("size_bytes", Integer, nullable=False),
-    _uid("SOPInstanceUID", nullable=False, server_default=""),
+    uid("SOPInstanceUID", nullable=False, server_default=""),
 )
 
 delivery = Table(
@@ -279,9 +281,9 @@ delivery = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("due_at", Moment, nullable=False),
     Column("process_id", String(80)),
-    _text("code"),
-    _text("message"),
-    _uid("transaction_uid", nullable=False, server_default="", index=True),
+    text("code"),
+    text("message"),
+    uid("transaction_uid", nullable=False, server_default="", index=True),
     Column("created_at", Moment, nullable=False),
     Column("done_at", Moment),
     sa.UniqueConstraint("reading_id", "review_id", "destination", "round"),
@@ -295,18 +297,18 @@ review = Table(
     Column("id", String(36), primary_key=True),
     Column("reading_id", String(36), nullable=False),
     Column("number", Integer, nullable=False),  # among the answers to this reading, from 1
-    _uid("StudyInstanceUID", nullable=False, index=True),
+    uid("StudyInstanceUID", nullable=False, index=True),
     Column("version", Integer, nullable=False),  # of the reading, as the next five
-    _text("model"),
-    _text("device_uid"),
+    text("model"),
+    text("device_uid"),
     Column("probability", Float),
-    _text("found_category"),
-    _text("site"),  # AE title that sent the study, or the way that it came
-    _text("reader"),
+    text("found_category"),
+    text("site"),  # AE title that sent the study, or the way that it came
+    text("reader"),
     Column("judgement", String(16), nullable=False),
     Column("objection", String(40), nullable=False, server_default=""),
-    _text("text"),
-    _text("category"),  # corrected; empty: as found
+    text("text"),
+    text("category"),  # corrected; empty: as found
     Column("added", sa.JSON, nullable=False),  # zones
     Column("removed", sa.JSON, nullable=False),
     Column("at", Moment, nullable=False, index=True),
@@ -322,23 +324,23 @@ assessment = Table(
     Column("state", String(16), nullable=False, index=True),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("due_at", Moment, nullable=False),
-    _text("code"),
-    _text("message"),
+    text("code"),
+    text("message"),
 )
 
 commitment = Table(
     "commitment",
     metadata,
     Column("id", String(36), primary_key=True),
-    _uid("transaction_uid", nullable=False),
-    _text("sender"),  # AE title that asked
-    _text("address"),
+    uid("transaction_uid", nullable=False),
+    text("sender"),  # AE title that asked
+    text("address"),
     Column("items", sa.JSON, nullable=False),  # [[SOPClassUID, SOPInstanceUID], ...]
     Column("state", String(16), nullable=False, index=True),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("due_at", Moment, nullable=False),
     Column("received_at", Moment, nullable=False),
-    _text("code"),
+    text("code"),
     sa.UniqueConstraint("sender", "transaction_uid"),
 )
 
@@ -347,9 +349,9 @@ process = Table(
     metadata,
     Column("id", String(80), primary_key=True),
     Column("kind", String(16), nullable=False),
-    _text("host"),
+    text("host"),
     Column("pid", Integer, nullable=False),
-    _text("version"),
+    text("version"),
     Column("state", String(16), nullable=False, index=True),
     Column("started_at", Moment, nullable=False),
     #: Grows while the process lives. Others watch that it grows, by their own clock, so that no clock has to be right.
@@ -362,12 +364,12 @@ audit = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("at", Moment, nullable=False, index=True),
-    _text("actor"),
-    _text("address"),
+    text("actor"),
+    text("address"),
     Column("action", String(40), nullable=False),
     Column("outcome", String(16), nullable=False),
-    _uid("StudyInstanceUID", nullable=False, server_default="", index=True),
-    _text("detail"),
+    uid("StudyInstanceUID", nullable=False, server_default="", index=True),
+    text("detail"),
 )
 
 #: How far a reader of the audit trail, or of event reports, has come; and, on SQLite, how often what the worklist shows has
@@ -383,13 +385,13 @@ mark = Table(
 workitem = Table(
     "workitem",
     metadata,
-    _uid("SOPInstanceUID", primary_key=True),
+    uid("SOPInstanceUID", primary_key=True),
     Column("state", String(16), nullable=False, index=True),
-    _uid("transaction_uid", nullable=False, server_default=""),  # empty until it is claimed
+    uid("transaction_uid", nullable=False, server_default=""),  # empty until it is claimed
     Column("content", sa.JSON, nullable=False),  # DICOM JSON, without Procedure Step State and Transaction UID
     #: Whether it waits for a performer of our code; ``StudyInstanceUID`` is that of its input, empty for none or many.
     Column("wanted", sa.Boolean, nullable=False),
-    _uid("StudyInstanceUID", nullable=False, server_default="", index=True),
+    uid("StudyInstanceUID", nullable=False, server_default="", index=True),
     #: The reading that carries it out, where this node has claimed it.
     Column("reading_id", String(36), index=True),
     Column("shown", String(16), nullable=False, server_default=""),  # the state of that reading that it tells of
@@ -409,7 +411,7 @@ subscription = Table(
     "subscription",
     metadata,
     Column("ae_title", String(16), primary_key=True),
-    _uid("SOPInstanceUID", primary_key=True),
+    uid("SOPInstanceUID", primary_key=True),
     Column("keys", sa.JSON, nullable=False),
 )
 Index("ix_subscription_SOPInstanceUID", subscription.c.SOPInstanceUID)
@@ -433,9 +435,9 @@ account = Table(
     Column("id", String(36), primary_key=True),
     Column("issuer", String(300), nullable=False, server_default=""),
     Column("subject", String(255), nullable=False),
-    _text("login"),  # as it was given
-    _text("name"),  # as others call the person
-    _text("password_hash"),  # argon2; none where a provider asks for the password
+    text("login"),  # as it was given
+    text("name"),  # as others call the person
+    text("password_hash"),  # argon2; none where a provider asks for the password
     Column("must_change", sa.Boolean, nullable=False),  # the password, before anything else
     Column("disabled", sa.Boolean, nullable=False),
     Column("roles", sa.JSON, nullable=False),  # [role, ...]
@@ -451,8 +453,8 @@ session = Table(
     Column("id", String(36), primary_key=True),
     Column("token_hash", String(64), nullable=False, unique=True),  # of what its cookie holds
     Column("account_id", String(36), ForeignKey("account.id"), nullable=False, index=True),
-    _text("address"),
-    _text("agent"),
+    text("address"),
+    text("agent"),
     Column("created_at", Moment, nullable=False),
     Column("seen_at", Moment, nullable=False),
 )
@@ -471,7 +473,7 @@ meeting = Table(
     "meeting",
     metadata,
     Column("id", String(36), primary_key=True),
-    _uid("StudyInstanceUID", nullable=False),
+    uid("StudyInstanceUID", nullable=False),
     Column("invite_hash", String(64), nullable=False),  # of what its link holds
     Column("host", String(200), nullable=False),  # an account, or a program by its name
     Column("created_at", Moment, nullable=False),

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -93,7 +94,7 @@ def storescp(folder: Path) -> Iterator[tuple[str, int, Count]]:
 @contextmanager
 def pacs(folder: Path) -> Iterator[tuple[str, int, Count]]:
     with orthanc(folder, modalities={}) as running:
-        yield "ORTHANC", running.dicom_port, lambda: len(running.objects())
+        yield "ORTHANC", running.dicom_port, lambda: httpx.get(f"{running.url}/statistics").json()["CountInstances"]
 
 
 SERVERS: dict[str, Server] = {

@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo stop viewer test check bench docs lock train evidence clean
+.PHONY: demo stop viewer test soak check bench docs lock train evidence clean
 
 PYTHON ?= python3
 BIN = .venv/bin
@@ -24,6 +24,11 @@ viewer: $(RUNTIME)
 test: $(DEV)
 	@scripts/peers.sh
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+# What takes longer than a change can wait for: each process killed at every step of a study's way.
+soak: $(DEV)
+	@scripts/peers.sh
+	$(BIN)/python -m pytest -q -m soak
 
 check: $(DEV)
 	$(BIN)/ruff format --check .

@@ -45,6 +45,12 @@ class Node(_Section):
     database_url: str = Field("", description="PostgreSQL by `postgresql+psycopg://...`; empty: SQLite in `folder`.")
     model: str = Field("", description="Installed model, or its folder; empty: that shipped.")
     workers: int = Field(1, ge=0, le=64, description="Worker processes that `serve` starts on this machine.")
+    pace: float = Field(
+        1,
+        ge=1,
+        le=40,
+        description="Idle processes look for work less often by this factor: for machines that run many nodes, or on a battery.",
+    )
 
 
 class Tls(_Section):

@@ -39,11 +39,11 @@ def run(settings: Settings) -> None:
     listener = Listener(house)
     clerk = Clerk(house)
     log.info("A receiver started", process_id=process_id, port=settings.dicom.port)
-    over = threading.Event()
+    over, pace = threading.Event(), settings.node.pace
     threads = [
-        every(0.1, clerk.file, stop=over, name="filing"),
-        every(0.5, clerk.answer, stop=over, name="commitments"),
-        every(0.5, clerk.note, stop=over, name="audit"),
+        every(0.1 * pace, clerk.file, stop=over, name="filing"),
+        every(0.5 * pace, clerk.answer, stop=over, name="commitments"),
+        every(0.5 * pace, clerk.note, stop=over, name="audit"),
         every(1.0, clerk.beat, stop=over, name="beat"),
     ]
     if settings.watched.folder:

@@ -39,16 +39,17 @@ def run(settings: Settings) -> None:
     reader = Reader(settings.node.model)
     log.info("A worker started", process_id=process_id, model=reader.start())
     bench = Bench(settings=settings, store=store, process_id=process_id, reader=reader)
+    pace = settings.node.pace
     _launch(bench)
     watch, clock = Watch(bench, stop), Clock(store.database)
     threads = [
         every(1.0, watch.beat, stop=stop, name="beat"),
         every(1.0, watch.look_around, stop=stop, name="watch"),
         every(1.0, clock.look, stop=stop, name="clock"),
-        every(0.25, Clerk(bench).look, stop=stop, name="clerk"),
-        every(0.25, Posting(bench).look, stop=stop, name="outbox"),
-        every(0.25, Worklist(bench).look, stop=stop, name="worklist"),
-        every(0.5, Assessing(bench).look, stop=stop, name="assessing"),
+        every(0.25 * pace, Clerk(bench).look, stop=stop, name="clerk"),
+        every(0.25 * pace, Posting(bench).look, stop=stop, name="outbox"),
+        every(0.25 * pace, Worklist(bench).look, stop=stop, name="worklist"),
+        every(0.5 * pace, Assessing(bench).look, stop=stop, name="assessing"),
         every(10.0, Sweep(bench).look, stop=stop, name="sweep"),
         every(60.0, Retention(bench, clock).look, stop=stop, name="retention"),
     ]
@@ -79,4 +80,6 @@ def _launch(bench: Bench) -> None:
     DBOS(config=config)
     DBOS.launch()
     # one at a time: a reading uses every core
-    DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=QUEUE_POLL_S, on_conflict="always_update")
+    DBOS.register_queue(
+        QUEUE, worker_concurrency=1, polling_interval_sec=QUEUE_POLL_S * bench.settings.node.pace, on_conflict="always_update"
+    )

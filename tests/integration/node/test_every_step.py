@@ -157,7 +157,10 @@ class Walk:
             return db.execute(sa.select(table).order_by(table.c.received_at.desc()).limit(1)).mappings().one()
 
 
-@pytest.mark.parametrize("victim", ["receiver", "database", "pacs"])
+LONG = [pytest.param(victim, marks=pytest.mark.soak) for victim in ("worker", "receiver", "database")]
+
+
+@pytest.mark.parametrize("victim", ["pacs", *LONG])
 def test_a_process_that_dies_at_every_step_loses_nothing_and_doubles_nothing(
     site: Site, own_study: tuple[Path, str], scanner_port: int, victim: str
 ) -> None:

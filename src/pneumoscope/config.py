@@ -49,7 +49,7 @@ class Node(_Section):
         1,
         ge=1,
         le=40,
-        description="Idle processes look for work less often by this factor: for machines that run many nodes, or on a battery.",
+        description="How much less often idle processes look for work: for a machine that runs many nodes, or on a battery.",
     )
 
 

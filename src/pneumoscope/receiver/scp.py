@@ -105,7 +105,7 @@ class Listener:
         address, contexts = (settings.host, settings.port), Contexts(ae.supported_contexts)
         server = _Server(ae, address, settings.ae_title, contexts, context, handlers, Handler)
         ae._servers.append(server)  # as the library's own way of starting does
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="listener", daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="listener", daemon=True).start()
         return server
 
     def _requested(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What every process of the node says of itself: log lines, and dying with the process that started it."""
+"""What every process of the node has in common: its log lines, little memory, and dying with the process that started it."""
 
 import ctypes
 import logging
@@ -13,6 +13,7 @@ from pneumoscope.config import Settings
 #: Set by ``serve`` for the processes that it starts.
 SUPERVISED_VARIABLE = "PNEUMOSCOPE_SUPERVISED"
 _PR_SET_PDEATHSIG = 1
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 def set_up(settings: Settings, *, kind: str) -> None:
@@ -34,8 +35,17 @@ def set_up(settings: Settings, *, kind: str) -> None:
     structlog.contextvars.bind_contextvars(process=kind, pid=os.getpid())
     # libraries write through logging; of theirs only warnings are wanted, and never their arguments, which may be a patient's
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(name)s %(levelname)s", force=True)
+    _give_memory_back()
     if os.environ.get(SUPERVISED_VARIABLE):
         die_with_parent(signal.SIGTERM)
+
+
+def _give_memory_back() -> None:
+    """Have glibc give large blocks back to the system: results pass through many threads, each of which would keep its share."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:  # other C libraries have none
+        mallopt(_M_MMAP_THRESHOLD, 2**20)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _only_the_kind_of_fault(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

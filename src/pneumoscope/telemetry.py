@@ -41,7 +41,7 @@ def set_up(settings: Settings, *, kind: str) -> None:
 
 
 def _give_memory_back() -> None:
-    """Have glibc give large blocks back to the system: results pass through many threads, each of which would keep its share."""
+    """Have glibc give large blocks back to the system: results pass many threads, each of which would keep its share."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:  # other C libraries have none
         mallopt(_M_MMAP_THRESHOLD, 2**20)

@@ -474,5 +474,25 @@ def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
 
 app.add_typer(hub_commands.make(_told, welcome=_tell_how_to_log_in), name="hub")
 
+
+@app.command()
+def join(
+    token: Annotated[str, typer.Argument(help="What `pneumoscope hub invite` printed.")],
+    keep_live: Annotated[
+        bool, typer.Option("--keep-live", help="A node that serves already goes on showing its readings.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Join a fleet by a one-time token, or again by a new one; its model reads in shadow then, until two people release it."""
+    with _told(as_json=False):
+        from pneumoscope.config import load_settings
+        from pneumoscope.member.joining import join as enter
+        from pneumoscope.node.prepare import prepare
+
+        settings = load_settings(config)
+        prepare(settings)
+        print(enter(settings, token, keep_live=keep_live).told())
+
+
 if __name__ == "__main__":
     main()

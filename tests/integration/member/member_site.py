@@ -25,6 +25,7 @@ from pneumoscope.member.guarding import Guarding
 from pneumoscope.member.health import Looking
 from pneumoscope.member.joining import Joined, join
 from pneumoscope.member.membership import Facts
+from pneumoscope.member.model import default_model
 from pneumoscope.member.reporting import Reporting
 from pneumoscope.member.wishes import Wishes
 from pneumoscope.node.prepare import prepare
@@ -118,7 +119,7 @@ class Site:
         self.config.write_text(f'[node]\nfolder = "{folder / "node"}"\n{more}')
         self.settings = load_settings(self.config)
         prepare(self.settings)
-        self.store = open_store(self.settings)
+        self.store, self.model = open_store(self.settings), default_model(self.settings)
         self.joined = self.join(token, keep_live=keep_live) if token else None
         self.start()
 
@@ -148,12 +149,12 @@ class Site:
         """Readings of as many studies, a second apart."""
         with self.store.database.begin() as db:
             for n in range(number):
-                name = f"{at:%d%H%M%S}-{n}"
+                name = f"{at:%m%d%H%M%S}-{n}"
                 row = {
                     "id": f"o-{name}",
                     "reading_id": f"r-{name}",
                     "StudyInstanceUID": f"1.2.826.0.1.{at:%m%d%H%M%S}.{n}",
-                    "model": "lung-lesion 0.3.0",
+                    "model": self.model,
                     "device_uid": "2.25.7",
                     "role": Role.PRESENT.value,
                     "mode": Mode.LIVE.value,

@@ -111,6 +111,12 @@ def listed(db: sa.Connection, reading_id: str) -> None:
     db.execute(reading.update().where(reading.c.id == reading_id).values(listed=True))
 
 
+def last_model(db: sa.Connection) -> str:
+    """Name and version of the model that read last, empty where none has."""
+    query = sa.select(reading.c.model).where(reading.c.model != "").order_by(reading.c.finished_at.desc()).limit(1)
+    return str(db.execute(query).scalar() or "")
+
+
 def asked_again(db: sa.Connection, reading_id: str) -> bool:
     """Whether the same images were read before: not their arrival but a person led to this reading."""
     row = get(db, reading_id)

@@ -4,7 +4,6 @@ Where nothing was ever decided, the model of the settings is in service and live
 readers takes two named people; what takes them away takes one. Each act and its entry in the audit trail are one transaction.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -91,9 +90,15 @@ def asked(db: sa.Connection) -> Ask | None:
     return Ask(act=acts[row["act"]], actor=row["actor"], reason=row["reason"], at=row["at"])
 
 
-def history(db: sa.Connection, *, limit: int = 200) -> Sequence[sa.RowMapping]:
+def history(db: sa.Connection, *, limit: int = 200) -> list[sa.RowMapping]:
     """Everything that was decided or asked for, the latest first."""
     return list(db.execute(sa.select(service_act).order_by(service_act.c.id.desc()).limit(limit)).mappings())
+
+
+def last(db: sa.Connection, act: str) -> sa.RowMapping | None:
+    """The latest row of an act."""
+    query = sa.select(service_act).where(service_act.c.act == act).order_by(service_act.c.id.desc()).limit(1)
+    return db.execute(query).mappings().first()
 
 
 def keep(db: sa.Connection) -> None:

@@ -10,10 +10,13 @@ from starlette.middleware import Middleware
 
 from pneumoscope import __version__
 from pneumoscope.config import Settings
+from pneumoscope.hub import picture, rolloutpages
+from pneumoscope.hub.authority import Authority
 from pneumoscope.server import account, comfort, login, people, problems, rendering, rights, statics, trail
 from pneumoscope.server.access import Access
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.desk import Desk
+from pneumoscope.server.language import LANGUAGES
 from pneumoscope.server.live import Live
 from pneumoscope.server.outer import Outer
 from pneumoscope.server.pulse import Pulse
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from pneumoscope.server.openid import Provider
 
 
-def build(settings: Settings, store: Store) -> FastAPI:
+def build(settings: Settings, store: Store, authority: Authority) -> FastAPI:
     """Make the application. What a node's pages take from ``http`` is of the hub's own listener here."""
     settings = as_node(settings)
 
@@ -50,9 +53,12 @@ def build(settings: Settings, store: Store) -> FastAPI:
         middleware=[Middleware(Outer, encrypted=True), Middleware(Access, settings=settings, store=store)],
     )
     loader = ChoiceLoader([PackageLoader("pneumoscope.hub", "templates"), PackageLoader("pneumoscope.server", "templates")])
+    app.state.language = LANGUAGES["en"]
+    app.state.authority = authority
     app.state.templates = rendering.environment(loader)
+    app.state.templates.filters["dictmerge"] = lambda given, more: {**given, **more}
     problems.install(app, rendering.problem)
-    for part in (login, account, people, trail, comfort, statics):
+    for part in (picture, rolloutpages, login, account, people, trail, comfort, statics):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

@@ -18,7 +18,7 @@ from pneumoscope.config import Settings
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.hub import joining, pages, reports
 from pneumoscope.hub.authority import Authority
-from pneumoscope.hub.moving import move
+from pneumoscope.hub.moving import move, rules_of
 from pneumoscope.hub.post import Post
 from pneumoscope.hub.prepare import open_authority, policy_of, prepare
 from pneumoscope.hub.taking import Taking
@@ -60,7 +60,7 @@ async def _serve(settings: Settings, store: Store, authority: Authority, ready: 
     hub = settings.hub
     taking = Taking(store.database, policy_of(hub))
     post = Post(store=store, authority=authority, taking=taking, certificate_days=hub.certificate_days)
-    entrance = _Entrance(joining.build(hub, store, authority), pages.build(settings, store))
+    entrance = _Entrance(joining.build(hub, store, authority), pages.build(settings, store, authority))
     people = _config(entrance, authority, limit_concurrency=500)
     members = _config(
         reports.build(post),
@@ -124,7 +124,7 @@ def tick(settings: Settings, store: Store) -> None:
     with store.database.begin() as db:
         for title in site_alarms.silent(db, since=since):
             log.warning("A site is silent", title=title)
-        move(db, settings.hub.gate)
+        move(db, rules_of(settings.hub))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -27,7 +27,8 @@ _csrf: ContextVar[str] = ContextVar("csrf", default="")
 
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - what a template takes
     """The page that template ``name`` makes of ``values`` for the visitor, in the visitor's language."""
-    visitor, language = visitor_of(request), language_of(request)
+    visitor = visitor_of(request)
+    language = getattr(request.app.state, "language", None) or language_of(request)  # an application may speak one alone
     _csrf.set(visitor.csrf)
     token = current.set(language)
     try:

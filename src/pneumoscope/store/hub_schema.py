@@ -120,6 +120,7 @@ rollout = sa.Table(
     Column("stage", Integer, nullable=False),  # 0: the canaries
     Column("phase", String(16), nullable=False),  # shadow, live
     Column("phase_since", Moment, nullable=False),
+    Column("evidence_since", Moment, nullable=False),  # windows that end later count for the gate
     Column("started_at", Moment, nullable=False),
     Column("changed_at", Moment, nullable=False),
     text("reason"),  # why it is paused or back
@@ -134,6 +135,7 @@ rollout_site = sa.Table(
     Column("stage", Integer, nullable=False),
     Column("wish", String(16), nullable=False, server_default=""),  # messages.WishKind; empty: nothing yet
     Column("wish_since", Moment),
+    Column("out", Boolean, nullable=False, server_default=sa.false()),  # a person took the site out; it is asked no more
     Column("told", String(16), nullable=False, server_default=""),  # messages.WishStage
     text("code"),
     Column("told_at", Moment),

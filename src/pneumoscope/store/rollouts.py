@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from pneumoscope.errors import Rejected
-from pneumoscope.fleet.messages import Offer, Wish, WishKind, WishState
+from pneumoscope.fleet.messages import AlarmKind, Mode, Offer, Role, Wish, WishKind, WishState
 from pneumoscope.store import now
-from pneumoscope.store.hub_schema import offer, rollout, rollout_act, rollout_site, site
+from pneumoscope.store.fleet_schema import alarm
+from pneumoscope.store.hub_schema import offer, rollout, rollout_act, rollout_site, site, window_total
 
 
 class State(StrEnum):
@@ -68,6 +69,7 @@ def begin(db: sa.Connection, *, offered: sa.RowMapping, stages: Sequence[Sequenc
             stage=0,
             phase=Phase.SHADOW,
             phase_since=moment,
+            evidence_since=moment,
             started_at=moment,
             changed_at=moment,
         )
@@ -106,27 +108,53 @@ def acts(db: sa.Connection, rollout_id: str) -> list[sa.RowMapping]:
 
 
 def wish_stage(db: sa.Connection, rollout_id: str, stage: int, kind: WishKind) -> None:
-    """Want something of the sites of a stage, but not of those that were taken back."""
-    here = sa.and_(rollout_site.c.rollout == rollout_id, rollout_site.c.stage == stage, rollout_site.c.wish != WishKind.BACK)
+    """Want something of the sites of a stage, but not of those that a person took out."""
+    here = sa.and_(rollout_site.c.rollout == rollout_id, rollout_site.c.stage == stage, ~rollout_site.c.out)
     db.execute(rollout_site.update().where(here).values(wish=kind, wish_since=now()))
 
 
-def wish_back(db: sa.Connection, rollout_id: str, *, site_id: str = "", stage: int | None = None) -> int:
-    """Have sites go back that were asked for something: one, those of a stage, or all; how many."""
+def wish_back(db: sa.Connection, rollout_id: str, *, stage: int | None = None) -> int:
+    """Have sites go back that were asked for something: those of a stage, or all; how many."""
     asked = [rollout_site.c.rollout == rollout_id, rollout_site.c.wish.not_in(("", WishKind.BACK))]
-    if site_id:
-        asked.append(rollout_site.c.site == site_id)
     if stage is not None:
         asked.append(rollout_site.c.stage == stage)
     values = {"wish": WishKind.BACK, "wish_since": now()}
     return db.execute(rollout_site.update().where(*asked).values(values)).rowcount
 
 
-def sites_of(db: sa.Connection, rollout_id: str) -> list[sa.RowMapping]:
-    """Sites of a roll-out with titles, by stage."""
-    columns = (site.c.title, site.c.province, site.c.heard_at, site.c.shut_at, site.c.mode, site.c.model, site.c.candidate)
+def went_back(db: sa.Connection, row: sa.RowMapping) -> bool:
+    """Whether sites of the present stage were taken back by its gate."""
+    here = [rollout_site.c.rollout == row["id"], rollout_site.c.stage == row["stage"], ~rollout_site.c.out]
+    return (
+        db.execute(sa.select(rollout_site.c.site).where(*here, rollout_site.c.wish == WishKind.BACK).limit(1)).first()
+        is not None
+    )
+
+
+def take_out(db: sa.Connection, rollout_id: str, site_id: str) -> bool:
+    """Have one site go back where it was asked for something, and ask it no more; False where it is not in the roll-out."""
+    here = sa.and_(rollout_site.c.rollout == rollout_id, rollout_site.c.site == site_id)
+    asked = sa.case((rollout_site.c.wish == "", ""), else_=WishKind.BACK.value)
+    return db.execute(rollout_site.update().where(here).values(wish=asked, wish_since=now(), out=True)).rowcount == 1
+
+
+def of_site(db: sa.Connection, site_id: str) -> list[sa.RowMapping]:
+    """What roll-outs want of a site and what it said, the newest first."""
+    query = sa.select(rollout_site, rollout.c.model, rollout.c.state).join(rollout, rollout.c.id == rollout_site.c.rollout)
+    return list(db.execute(query.where(rollout_site.c.site == site_id).order_by(rollout.c.started_at.desc())).mappings())
+
+
+#: Answers in the order in which a person wants to see them.
+_URGENCY = {"refused": 0, "waits": 1, "fetching": 2, "": 3}
+
+
+def sites_of(db: sa.Connection, rollout_id: str, *, limit: int, offset: int = 0) -> list[sa.RowMapping]:
+    """Sites of a roll-out with titles: those that were asked and are not there yet first."""
+    columns = (site.c.title, site.c.province, site.c.heard_at, site.c.shut_at)
     query = sa.select(rollout_site, *columns).join(site, site.c.id == rollout_site.c.site)
-    query = query.where(rollout_site.c.rollout == rollout_id).order_by(rollout_site.c.stage, site.c.title)
+    urgency = sa.case(_URGENCY, value=rollout_site.c.told, else_=4)
+    order = (rollout_site.c.wish == "", urgency, rollout_site.c.stage, site.c.title)
+    query = query.where(rollout_site.c.rollout == rollout_id).order_by(*order).limit(limit).offset(offset)
     return list(db.execute(query).mappings())
 
 
@@ -162,6 +190,52 @@ def answered(db: sa.Connection, site_ids: Iterable[str], told: dict[str, WishSta
         values: dict[str, Any] = {name: sa.bindparam(name) for name in ("told", "code", "told_at")}
         db.execute(rollout_site.update().where(here).values(values), heard)
     return wishes
+
+
+def evidence(db: sa.Connection, row: sa.RowMapping) -> sa.RowMapping:
+    """Sums of the present stage's windows in its phase, by columns of ``window_total``, of the sites that take part."""
+    live = row["phase"] == Phase.LIVE
+    inside = sa.and_(
+        rollout_site.c.site == window_total.c.site,
+        rollout_site.c.rollout == row["id"],
+        rollout_site.c.stage == row["stage"],
+        rollout_site.c.wish.not_in(("", WishKind.BACK)),
+    )
+    names = ("read", "failed", "pairs", "same", "answers", "agreed")
+    columns = [window_total.c[name + end] for name in names for end in ("", "_most")]
+    summed = [*columns, window_total.c.difference_sum, window_total.c.differences]
+    wanted = [
+        window_total.c.model == row["model"],
+        window_total.c.role == (Role.PRESENT if live else Role.CANDIDATE),
+        window_total.c.end > row["evidence_since"],
+    ]
+    if live:
+        wanted.append(window_total.c.mode == Mode.LIVE)
+    sums = [sa.func.coalesce(sa.func.sum(column), 0).label(column.name) for column in summed]
+    return db.execute(sa.select(*sums).select_from(window_total).join(rollout_site, inside).where(*wanted)).mappings().one()
+
+
+def alarmed(db: sa.Connection, row: sa.RowMapping, kinds: Iterable[AlarmKind]) -> int:
+    """Sites of the present stage with alarms that began in its phase; in shadow only those that name the model count."""
+    inside = sa.and_(
+        rollout_site.c.site == alarm.c.site,
+        rollout_site.c.rollout == row["id"],
+        rollout_site.c.stage == row["stage"],
+        rollout_site.c.wish.not_in(("", WishKind.BACK)),
+    )
+    wanted = [alarm.c.kind.in_([kind.value for kind in kinds]), alarm.c.since >= row["phase_since"]]
+    if row["phase"] == Phase.SHADOW:
+        wanted.append(alarm.c.subject == row["model"])
+    query = sa.select(sa.func.count(sa.distinct(alarm.c.site))).select_from(alarm).join(rollout_site, inside).where(*wanted)
+    return db.execute(query).scalar_one()
+
+
+def progress(db: sa.Connection, rollout_id: str) -> dict[tuple[int, str, str], int]:
+    """How many sites there are of each stage, wish and answer; those shut out count nowhere."""
+    columns = (rollout_site.c.stage, rollout_site.c.wish, rollout_site.c.told)
+    query = sa.select(*columns, sa.func.count()).join(site, site.c.id == rollout_site.c.site)
+    query = query.where(rollout_site.c.rollout == rollout_id, site.c.shut_at.is_(None)).group_by(*columns)
+    return {(stage, wish, told): number for stage, wish, told, number in db.execute(query)}
 
 
 def _wish(row: sa.RowMapping) -> Wish:

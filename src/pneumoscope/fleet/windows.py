@@ -110,7 +110,8 @@ class _Table:
         self.numbers: dict[Cell, int] = {}
         self.sums: list[tuple[Cell, ...]] = []
         self.rests: set[Cell] = set()
-        self.dear: set[Cell] = {("read",)}
+        #: How many studies were read, answered, compared is dear; how many ended follows nearly from the other counts.
+        self.worth: dict[Cell, int] = {("read",): 2, ("studies",): 0}
 
     def sum(self, total: Cell, number: int, parts: Iterable[Cell]) -> None:
         self.numbers[total] = number
@@ -139,7 +140,7 @@ class _Table:
     def pair(self, whole: Cell, number: int, part: Cell, part_number: int) -> None:
         """A total of which one part is told; where the rest is small, the part is hidden."""
         self.numbers |= {whole: number, part: part_number}
-        self.dear.add(whole)
+        self.worth[whole] = 2
         self.rest(whole, [part], "pair")
 
     def outcomes(self, key: Cell) -> list[Cell]:
@@ -163,14 +164,14 @@ class _Table:
             self.rest(("read",), [total], key)
             self._paired(key, [(row, present[row.reading_id]) for row in read if row.reading_id in present])
         else:
-            self.dear.add(total)
+            self.worth[total] = 2
         for parting in ("sex", "age"):
             self._subgroups(key, parting, read, answers)
 
     def _agreement(self, key: Cell, answers: list[Answered]) -> None:
         agreed = sum(one.said == one.seen.category for one in answers)
         self.numbers |= {(key, "agreed"): agreed, (key, "disagreed"): len(answers) - agreed}
-        self.dear.add((key, "answers"))
+        self.worth[key, "answers"] = 2
         self.sum((key, "answers"), len(answers), [(key, "agreed"), (key, "disagreed")])
         said = Counter((one.seen.category, one.said) for one in answers if {one.seen.category, one.said} <= set(Answer))
         for same, total in ((True, "agreed"), (False, "disagreed")):
@@ -204,7 +205,7 @@ class _Table:
             self.rest(total, [(key, "subgroup", name, kind) for name in groups], parting)
 
     def told(self) -> dict[Cell, Count]:
-        hidden = hidden_cells(self.numbers, self.sums, untold=self.rests, dear=self.dear)
+        hidden = hidden_cells(self.numbers, self.sums, untold=self.rests, worth=self.worth)
         return {cell: None if cell in hidden else number for cell, number in self.numbers.items() if cell not in self.rests}
 
 

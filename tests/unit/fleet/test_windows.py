@@ -69,8 +69,8 @@ def days(draw: st.DrawFn) -> dict[str, Any]:
 def test_no_small_count_is_told_or_follows(day: dict[str, Any]) -> None:
     asked: list[tuple[dict[Cell, int], list[tuple[Cell, ...]], set[Cell], set[Cell]]] = []
 
-    def keeping(numbers: Any, sums: Any, *, untold: Any, dear: Any) -> set[Cell]:
-        found = hidden_cells(numbers, sums, untold=untold, dear=dear)
+    def keeping(numbers: Any, sums: Any, *, untold: Any, worth: Any) -> set[Cell]:
+        found = hidden_cells(numbers, sums, untold=untold, worth=worth)
         asked.append((numbers, sums, untold, found))
         return found
 

@@ -21,10 +21,11 @@ from pneumoscope.delivery.association import Peer, associate
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
 from pneumoscope.models.library import find
+from pneumoscope.node import fleetcheck
 from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
 from pneumoscope.receiver.admission import answer_tls
-from pneumoscope.store import Database, accounts, audit, processes
+from pneumoscope.store import Database, accounts, audit, processes, service
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
 from pneumoscope.worker.clock import ACTION as CLOCK_ACTION
 from pneumoscope.worker.destinations import make_destination
@@ -63,6 +64,7 @@ def check(settings: Settings) -> Iterator[Line]:
         ("file store", lambda: _files(settings)),
         ("model", lambda: _model(settings)),
         ("database", lambda: _database(database)),
+        ("service", lambda: _service(database, settings)),
         ("clock", lambda: _clock(database)),
         ("web port", lambda: _web(settings)),
         ("people", lambda: _people(database, settings)),
@@ -70,6 +72,7 @@ def check(settings: Settings) -> Iterator[Line]:
         ("processes", lambda: _processes(database, settings)),
         ("studies", lambda: _studies(database)),
         ("outbox", lambda: _outbox(database)),
+        *((title, lambda look=look: _of_fleet(look)) for title, look in fleetcheck.things(settings, database)),
         *((f"certificate {path.name}", lambda p=path, k=key: _certificate(p, k)) for path, key in _certificates(settings)),
         *(
             (
@@ -101,6 +104,11 @@ def check(settings: Settings) -> Iterator[Line]:
             verdict, text = Verdict.WRONG, f"It cannot be looked at: {type(fault).__name__}."
         yield Line(title=title, verdict=verdict, text=text)
     database.close()
+
+
+def _of_fleet(look: Callable[[], fleetcheck.Finding]) -> Finding:
+    verdict, text = look()
+    return Verdict(verdict), text
 
 
 def _disk(settings: Settings) -> Finding:
@@ -140,6 +148,26 @@ def _database(database: Database) -> Finding:
         if there
         else (Verdict.LOOK, f"{kind} answers and is empty: the node was never started.")
     )
+
+
+def _service(database: Database, settings: Settings) -> Finding:
+    """The model that was decided on, which may be another than that of the settings; and the one that is tried beside it."""
+    with database.look() as db:
+        found = service.current(db, "")
+    for model in filter(None, (found.model, found.candidate)):
+        examined = examine(_place(model, settings), trust=trust())
+        if examined.fault:
+            raise examined.fault
+    beside = f", {found.candidate} is tried beside it" if found.candidate else ""
+    text = f"{found.model or 'The model of the settings'} is {found.mode}{beside}."
+    return (Verdict.GOOD if found.is_live else Verdict.LOOK), text
+
+
+def _place(model: str, settings: Settings) -> Path:
+    """Where a model of this title lies: the settings' own need not be installed."""
+    own = find(settings.node.model) if settings.node.model else DEFAULT_BUNDLE
+    manifest = examine(own, trust=trust()).manifest
+    return own if manifest and model == f"{manifest.name} {manifest.version}" else find(model.replace(" ", "-"))
 
 
 def _clock(database: Database) -> Finding:

@@ -7,12 +7,13 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pneumoscope.codes import severity
 from pneumoscope.results.diagrams import BAND_FILLS, LUNG_PATHS
 from pneumoscope.results.words import parse_date, person_names
+from pneumoscope.server import serving
 from pneumoscope.server.comfort import THEMES, language_of, theme_of
 from pneumoscope.server.journal import visitor_of
 from pneumoscope.server.language import LANGUAGES, current, say, say_many, vocabulary
@@ -26,12 +27,13 @@ _csrf: ContextVar[str] = ContextVar("csrf", default="")
 
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - what a template takes
     """The page that template ``name`` makes of ``values`` for the visitor, in the visitor's language."""
-    visitor, language = visitor_of(request), language_of(request)
+    visitor = visitor_of(request)
+    language = getattr(request.app.state, "language", None) or language_of(request)  # an application may speak one alone
     _csrf.set(visitor.csrf)
     token = current.set(language)
     try:
         content = (
-            _environment()
+            _environment_of(request)
             .get_template(name)
             .render(
                 now=now(),
@@ -39,6 +41,7 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Re
                 may=lambda right: Right[right] in visitor.rights,
                 language=language,
                 theme=theme_of(request),
+                serving=None if name == "problem.html" else serving.banner(request),
                 here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
                 **values,
             )
@@ -54,10 +57,20 @@ def problem(request: Request, *, status: int, code: str, message: str) -> Respon
     return page(request, "problem.html", status=status, problem_status=status, code=code, message=message)
 
 
+def _environment_of(request: Request) -> Environment:
+    """That of the application, where it has templates of its own."""
+    return getattr(request.app.state, "templates", None) or _environment()
+
+
 @cache
 def _environment() -> Environment:
+    return environment(PackageLoader("pneumoscope.server", "templates"))
+
+
+def environment(loader: BaseLoader) -> Environment:
+    """What templates may use."""
     environment = Environment(
-        loader=PackageLoader("pneumoscope.server", "templates"),
+        loader=loader,
         extensions=["jinja2.ext.i18n"],
         autoescape=True,
         undefined=StrictUndefined,
@@ -84,6 +97,9 @@ def _environment() -> Environment:
         "right_word": say,
         "action_word": lambda value: _word(vocabulary.ACTIONS, value),
         "action_outcome": lambda value: _word(vocabulary.ACTION_OUTCOMES, value),
+        "verdict_word": lambda value: _word(vocabulary.VERDICTS, value),
+        "mode_word": lambda value: _word(vocabulary.MODES, value),
+        "act_word": lambda value: _word(vocabulary.ACTS, value),
         "taking_word": lambda value: _word(vocabulary.TAKINGS, value),
         "sex_word": lambda value: _word(vocabulary.SEXES, value),
         "tone": lambda value: vocabulary.TONES.get(value, ""),

@@ -24,6 +24,8 @@ class Right(StrEnum):
     COMPARE = N_("see how readers agree with readings")
     UPLOAD = N_("bring studies in")
     OPERATE = N_("have a study read or sent again")
+    OVERSEE = N_("see which model is in service, and how it came there")
+    RELEASE = N_("release a model, take it out of service")
     MANAGE = N_("manage people")
     AUDIT = N_("read the audit trail")
     MEASURE = N_("see measures and readiness")
@@ -33,8 +35,10 @@ class Right(StrEnum):
 RIGHTS = {
     Role.READER: frozenset({Right.LIST, Right.OPEN, Right.JUDGE, Right.COMPARE, Right.UPLOAD, Right.OPERATE}),
     Role.TECHNICIAN: frozenset({Right.LIST, Right.UPLOAD, Right.OPERATE, Right.MEASURE}),
-    Role.ADMINISTRATOR: frozenset({Right.LIST, Right.COMPARE, Right.OPERATE, Right.MANAGE, Right.MEASURE}),
-    Role.AUDITOR: frozenset({Right.AUDIT, Right.COMPARE}),
+    Role.ADMINISTRATOR: frozenset(
+        {Right.LIST, Right.COMPARE, Right.OPERATE, Right.OVERSEE, Right.RELEASE, Right.MANAGE, Right.MEASURE}
+    ),
+    Role.AUDITOR: frozenset({Right.AUDIT, Right.COMPARE, Right.OVERSEE}),
     Role.MONITOR: frozenset({Right.MEASURE}),
 }
 #: What holds nothing of anyone, and where people come in.
@@ -61,20 +65,20 @@ def rights_of(roles: Iterable[Role]) -> frozenset[Right]:
 
 
 class _Needs:
-    def __init__(self, right: Right) -> None:
-        self.right = right
+    def __init__(self, right: Right, *others: Right) -> None:
+        self.right, self.enough = right, frozenset((right, *others))
 
     async def __call__(self, connection: HTTPConnection) -> None:
-        if self.right in connection.scope["visitor"].rights:
+        if self.enough & connection.scope["visitor"].rights:
             return
         if self.right in (Right.OPEN, Right.JUDGE):  # what one may not see is not there
             raise Problem(404, "no-such-study", "There is no such study here.")
         raise Problem(403, "not-allowed", f"Your roles do not allow you to {self.right}.")
 
 
-def needs(right: Right) -> Any:  # noqa: ANN401 - what FastAPI takes
-    """A dependency of a route: only visitors with ``right`` get further."""
-    return Depends(_Needs(right))
+def needs(right: Right, *others: Right) -> Any:  # noqa: ANN401 - what FastAPI takes
+    """A dependency of a route: only visitors with ``right``, or one of the ``others``, get further."""
+    return Depends(_Needs(right, *others))
 
 
 def check(routes: Iterable[BaseRoute]) -> None:

@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from pneumoscope import __version__
 from pneumoscope.errors import Interrupted, NoEligibleSeries, PneumoscopeError
+from pneumoscope.hub import commands as hub_commands
 
 if TYPE_CHECKING:
     from pneumoscope.config import Role, Settings
@@ -470,6 +471,8 @@ def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
         os._exit(fault.exit_status)
     raise SystemExit(fault.exit_status)
 
+
+app.add_typer(hub_commands.make(_told, welcome=_tell_how_to_log_in), name="hub")
 
 if __name__ == "__main__":
     main()

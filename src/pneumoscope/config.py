@@ -364,6 +364,62 @@ class Watched(_Section):
     every_s: Seconds = Field(2, description="How often it is looked at.")
 
 
+class HubPolicy(_Section):
+    """What holds for every site of the fleet; sites hear it with each answer."""
+
+    window_s: Seconds = Field(86_400, description="Length of the windows of time that sites count in.")
+    every_s: Seconds = Field(60, description="How often a site reports. One that is silent five times as long raises an alarm.")
+    acceptance_cases: int = Field(
+        20, ge=0, description="Labelled cases that a site reads before a model is released, at least."
+    )
+    acceptance_auc: float = Field(0.7, ge=0, le=1, description="AUC that its assessment must reach.")
+    failed_share: Share = Field(0.1, description="Share of readings that may fail.")
+    refused_share: Share = Field(0.5, description="Share of studies that may be refused.")
+    agreement: Share = Field(0.7, description="Share of readers' answers that must agree.")
+    wait_s: Seconds = Field(60, description="Wait for results that 95 % of studies must keep.")
+    false_alarms_a_year: Seconds = Field(1.0, description="False alarms that a site's watches may raise in a year, in all.")
+
+
+class HubGate(_Section):
+    """What each stage of a roll-out must show, first as a candidate beside the present model, then in service."""
+
+    hours: float = Field(24, ge=0, description="Time that a stage stays in shadow, and in service, at least.")
+    sites_share: float = Field(0.8, gt=0, le=1, description="Share of a stage's sites that must have come that far.")
+    pairs: int = Field(50, ge=0, description="Studies that both models read, in the whole stage, before the new one serves.")
+    readings: int = Field(50, ge=0, description="Readings by the new model in service before the next stage begins.")
+    answers: int = Field(0, ge=0, description="Readers' answers to it before the next stage begins.")
+    failed_share: Share = Field(0.05, description="Share of its readings that may fail.")
+    same_share: Share = Field(0.8, description="Share of pairs that must fall into the same category.")
+    difference: Share = Field(0.1, description="Mean difference of scores that is allowed, either way.")
+    agreement: Share = Field(0.7, description="Share of readers' answers that must agree.")
+    refused_sites_share: Share = Field(0.2, description="Share of a stage's sites that may refuse the model.")
+
+
+class Hub(_Section):
+    """The hub of a fleet, by `pneumoscope hub`."""
+
+    name: str = Field(
+        "localhost",
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$",
+        description="Name or address that sites know it by.",
+    )
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - sites show certificates, people log in
+    port: Port = Field(8443, description="Port of the pages, and of joining.")
+    sites_port: Port = Field(8444, description="Port where sites report, with their certificates.")
+    invitation_hours: float = Field(72, gt=0, description="How long a token to join holds.")
+    certificate_days: float = Field(
+        90, gt=0, description="How long a site's certificate holds; sites renew them by themselves."
+    )
+    policy: HubPolicy = Field(HubPolicy(), description="What holds for every site.")
+    gate: HubGate = Field(HubGate(), description="What a stage of a roll-out must show.")
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Hub":
+        if self.port == self.sites_port:
+            raise ValueError("port and sites_port are two listeners, and need two ports")
+        return self
+
+
 class Logs(_Section):
     """What is written to standard error, and where traces go."""
 
@@ -395,6 +451,7 @@ class Settings(BaseSettings):
     disk: Disk = Disk()
     bucket: Bucket = Bucket()
     watched: Watched = Watched()
+    hub: Hub = Hub()
     logs: Logs = Logs()
 
     @classmethod

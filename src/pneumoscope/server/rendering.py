@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pneumoscope.codes import severity
@@ -26,12 +26,13 @@ _csrf: ContextVar[str] = ContextVar("csrf", default="")
 
 def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - what a template takes
     """The page that template ``name`` makes of ``values`` for the visitor, in the visitor's language."""
-    visitor, language = visitor_of(request), language_of(request)
+    visitor = visitor_of(request)
+    language = getattr(request.app.state, "language", None) or language_of(request)  # an application may speak one alone
     _csrf.set(visitor.csrf)
     token = current.set(language)
     try:
         content = (
-            _environment()
+            _environment_of(request)
             .get_template(name)
             .render(
                 now=now(),
@@ -54,10 +55,20 @@ def problem(request: Request, *, status: int, code: str, message: str) -> Respon
     return page(request, "problem.html", status=status, problem_status=status, code=code, message=message)
 
 
+def _environment_of(request: Request) -> Environment:
+    """That of the application, where it has templates of its own."""
+    return getattr(request.app.state, "templates", None) or _environment()
+
+
 @cache
 def _environment() -> Environment:
+    return environment(PackageLoader("pneumoscope.server", "templates"))
+
+
+def environment(loader: BaseLoader) -> Environment:
+    """What templates may use."""
     environment = Environment(
-        loader=PackageLoader("pneumoscope.server", "templates"),
+        loader=loader,
         extensions=["jinja2.ext.i18n"],
         autoescape=True,
         undefined=StrictUndefined,

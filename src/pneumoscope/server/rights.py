@@ -61,20 +61,20 @@ def rights_of(roles: Iterable[Role]) -> frozenset[Right]:
 
 
 class _Needs:
-    def __init__(self, right: Right) -> None:
-        self.right = right
+    def __init__(self, right: Right, *others: Right) -> None:
+        self.right, self.enough = right, frozenset((right, *others))
 
     async def __call__(self, connection: HTTPConnection) -> None:
-        if self.right in connection.scope["visitor"].rights:
+        if self.enough & connection.scope["visitor"].rights:
             return
         if self.right in (Right.OPEN, Right.JUDGE):  # what one may not see is not there
             raise Problem(404, "no-such-study", "There is no such study here.")
         raise Problem(403, "not-allowed", f"Your roles do not allow you to {self.right}.")
 
 
-def needs(right: Right) -> Any:  # noqa: ANN401 - what FastAPI takes
-    """A dependency of a route: only visitors with ``right`` get further."""
-    return Depends(_Needs(right))
+def needs(right: Right, *others: Right) -> Any:  # noqa: ANN401 - what FastAPI takes
+    """A dependency of a route: only visitors with ``right``, or one of the ``others``, get further."""
+    return Depends(_Needs(right, *others))
 
 
 def check(routes: Iterable[BaseRoute]) -> None:

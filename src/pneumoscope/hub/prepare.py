@@ -1,0 +1,32 @@
+"""What a hub keeps, brought up to date before it serves: folder, database, certificates. It has no queue of readings."""
+
+from pneumoscope.config import Hub, Settings
+from pneumoscope.errors import OperatorNeeded
+from pneumoscope.fleet.messages import Limits, Policy
+from pneumoscope.hub.authority import Authority
+from pneumoscope.opening import open_store
+from pneumoscope.store import Store
+
+
+def prepare(settings: Settings) -> Store:
+    """The store, made where it is not there. Raises OperatorNeeded."""
+    kept = settings.cache if settings.bucket.url else settings.objects
+    try:
+        for folder in (settings.node.folder, kept):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+    except OSError as fault:
+        raise OperatorNeeded("The hub's folder cannot be made or written.", code="store-unwritable") from fault
+    return open_store(settings)
+
+
+def open_authority(settings: Settings) -> Authority:
+    """The certificates in the hub's folder. Raises OperatorNeeded."""
+    return Authority(settings.node.folder.absolute() / "hub")
+
+
+def policy_of(hub: Hub) -> Policy:
+    """What the settings say, as sites are told."""
+    given = hub.policy.model_dump()
+    every = {name: given.pop(name) for name in ("window_s", "every_s")}
+    return Policy(**every, limits=Limits(**given))

@@ -1,0 +1,131 @@
+"""Takes reports: many at once in one transaction, since a fleet reports all the time and each commit costs a flush."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio.to_thread
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from pneumoscope.errors import PneumoscopeError, RetryLater
+from pneumoscope.fleet.messages import Orders, Policy, Report
+from pneumoscope.store import Database, now, rollouts, site_alarms, sites, windows
+from pneumoscope.store.sites import Caller
+from pneumoscope.store.windows import Received
+
+#: Reports of one transaction, and those that may wait for it.
+MOST_AT_ONCE, MOST_WAITING = 250, 5000
+Answer = Orders | PneumoscopeError
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """A report and who made it."""
+
+    caller: Caller
+    report: Report
+
+
+def take(db: sa.Connection, said: Sequence[Said], *, policy: Policy) -> list[Answer]:
+    """Keep what reports say and answer each, in their order; who is not known is told so."""
+    known = sites.known(db, [one.caller for one in said])
+    # a site that calls twice at once has one row: the later report is what it said last
+    last = {one.caller.site: one.report for one in said if one.caller.site in known}
+    received = [
+        Received(site=one.caller.site, province=known[one.caller.site]["province"], windows=one.report.windows)
+        for one in said
+        if one.caller.site in known
+    ]
+    kept = windows.keep(db, received)
+    site_alarms.changed(db, kept.changed)
+    site_alarms.told(db, {site: report.alarms for site, report in last.items()})
+    sites.heard(db, [_columns(known[site], serial, report) for site, serial, report in _latest(said, known)])
+    wishes = rollouts.answered(db, last, {site: report.wish for site, report in last.items() if report.wish})
+    moment = now()
+    return [
+        Orders(
+            now=moment,
+            site=row["id"],
+            title=row["title"],
+            province=row["province"],
+            policy=policy,
+            kept=tuple(sorted(set(kept.kept.get(row["id"], ())))),
+            wish=wishes.get(row["id"]),
+        )
+        if (row := known.get(one.caller.site)) is not None and one.caller.serial in (row["serial"], row["next_serial"])
+        else sites.unknown()
+        for one in said
+    ]
+
+
+def _latest(said: Sequence[Said], known: dict[str, sa.RowMapping]) -> list[tuple[str, str, Report]]:
+    found = {one.caller.site: (one.caller.site, one.caller.serial, one.report) for one in said if one.caller.site in known}
+    return list(found.values())
+
+
+def _columns(row: sa.RowMapping, serial: str, report: Report) -> dict[str, object]:
+    """What a site's row holds of its last report; a renewed certificate that is shown takes the place of the old one."""
+    renewed = serial == row["next_serial"]
+    service, health = report.service, report.health
+    return {
+        "id_": row["id"],
+        "serial": serial if renewed else row["serial"],
+        "next_serial": "" if renewed else row["next_serial"],
+        "heard_at": now(),
+        "health": health.model_dump(mode="json"),
+        "service": service.model_dump(mode="json"),
+        "model": service.model,
+        "mode": service.mode.value,
+        "candidate": service.candidate,
+        "ready": health.ready,
+        "waiting": health.waiting,
+        "software": health.software,
+    }
+
+
+class Taking:
+    """Gathers reports while the last ones are being written."""
+
+    def __init__(self, database: Database, policy: Policy) -> None:
+        self._database, self._policy = database, policy
+        self._waiting: list[tuple[Said, asyncio.Future[Answer]]] = []
+        self._more = asyncio.Event()
+
+    async def take(self, said: Said) -> Orders:
+        """The answer to a report, once all of it is kept. Raises Rejected for callers not known, RetryLater."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise RetryLater("Too many sites report at once; report again in a minute.", code="hub-busy")
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((said, future))
+        self._more.set()
+        answer = await future
+        if isinstance(answer, PneumoscopeError):
+            raise answer
+        return answer
+
+    async def run(self) -> None:
+        """Write, until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._waiting:
+                group, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+                answers = await anyio.to_thread.run_sync(self._write, [said for said, _ in group])
+                for (_, future), answer in zip(group, answers, strict=True):
+                    if not future.done():  # its caller may be gone
+                        future.set_result(answer)
+
+    def _write(self, said: Sequence[Said]) -> list[Answer]:
+        try:
+            with self._database.begin() as db:
+                return take(db, said, policy=self._policy)
+        except (OperationalError, InterfaceError):
+            return [RetryLater("The hub's database does not answer.", code="database-unreachable") for _ in said]
+        except Exception:
+            if len(said) > 1:
+                return [answer for one in said for answer in self._write([one])]
+            log.error("A report met a fault of ours", exc_info=True, site=said[0].caller.site)
+            return [RetryLater("It failed by a fault of the hub; its log has the kind.", code="hub-failed")]

@@ -1,0 +1,272 @@
+"""What a hub remembers, on both databases: windows once and as they came first, alarms, a whole roll-out from canary to all."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from fleet_maker import DAY, MODEL, NEW_MODEL, candidate, midnight, model_window, report, window
+from pneumoscope.errors import Rejected
+from pneumoscope.fleet.gates import Rules
+from pneumoscope.fleet.messages import (
+    Alarm,
+    AlarmKind,
+    Offer,
+    Orders,
+    Policy,
+    Report,
+    Wish,
+    WishKind,
+    WishStage,
+    WishState,
+)
+from pneumoscope.hub import moving, steering
+from pneumoscope.hub.moving import stages_of
+from pneumoscope.hub.taking import Said, take
+from pneumoscope.store import Database, audit, now, rollouts, site_alarms, sites
+from pneumoscope.store.fleet_schema import alarm
+from pneumoscope.store.hub_schema import province_day, rollout, rollout_site, site_window, window_total
+from pneumoscope.store.rollouts import Phase, State
+from pneumoscope.store.sites import Caller
+
+RULES = Rules(
+    hours=24, sites_share=0.8, pairs=50, readings=20, answers=10, failed_share=0.05, same_share=0.8, difference=0.1,
+    agreement=0.7, refused_sites_share=0.2,
+)  # fmt: skip
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Database]:
+    """SQLite, where the other database would say the same."""
+    found = Database(f"sqlite:///{tmp_path / 'hub.sqlite'}")
+    found.migrate()
+    yield found
+    found.close()
+
+
+def enrol(db: sa.Connection, title: str, *, province: str = "Hubei") -> Caller:
+    site_id = sites.invite(db, title=title, province=province, secret=title, until=now() + DAY)
+    sites.use_token(db, title)
+    sites.joined(db, site_id, serial=f"5e{title}", until=now() + DAY)
+    return Caller(site=site_id, serial=f"5e{title}")
+
+
+def say(db: sa.Connection, caller: Caller, told: Report) -> Orders:
+    (answer,) = take(db, [Said(caller=caller, report=told)], policy=Policy())
+    assert isinstance(answer, Orders)
+    return answer
+
+
+def test_windows_are_kept_once_and_as_they_came_first(database: Database) -> None:
+    first, second = midnight(days_ago=2), midnight(days_ago=1)
+    hidden = window(second, model_window(read=30, sign=None), studies=None)
+    with database.begin() as db:
+        here = enrol(db, "A")
+        assert say(db, here, report(window(first))).kept == (first,)
+        assert say(db, here, report(window(first), hidden)).kept == (first, second)
+        other = window(first, model_window(read=99))
+        assert say(db, here, report(other, hidden)).kept == (first, second)
+        assert say(db, here, report(other)).kept == (first,)
+        assert db.execute(sa.select(sa.func.count()).select_from(site_window)).scalar() == 2
+        rows = {row["day"]: row for row in db.execute(sa.select(province_day)).mappings()}
+        assert (rows[f"{first:%Y-%m-%d}"]["read"], rows[f"{first:%Y-%m-%d}"]["studies"]) == (40, 40)
+        unsure = rows[f"{second:%Y-%m-%d}"]
+        assert (unsure["sign"], unsure["sign_most"]) == (1, 4)
+        assert (unsure["studies"], unsure["studies_most"]) == (1, 4)
+        alarms = site_alarms.of(db, here.site)
+        assert [(one["kind"], one["subject"]) for one in alarms] == [("window-changed", f"{first:%Y-%m-%d %H:%M}")]
+
+
+def test_one_transaction_answers_many_and_each_its_own(alone: Database) -> None:
+    with alone.begin() as db:
+        callers = [enrol(db, title) for title in "AB"]
+        stranger = Caller(site=callers[0].site, serial="0")
+        told = report(window(midnight(days_ago=1)))
+        said = [Said(caller=one, report=told) for one in (*callers, callers[0], Caller(site="unknown", serial="1"))]
+        answers = take(db, said, policy=Policy())
+        assert [getattr(one, "title", "refused") for one in answers] == ["A", "B", "A", "refused"]
+        assert isinstance(take(db, [Said(caller=stranger, report=told)], policy=Policy())[0], Rejected)
+        assert db.execute(sa.select(sa.func.count()).select_from(window_total)).scalar() == 2
+
+
+def test_alarms_begin_and_end_with_what_sites_say_and_silence_is_found(alone: Database) -> None:
+    late = Alarm(kind=AlarmKind.LATE, since=now(), value=80, limit=60)
+    with alone.begin() as db:
+        here, gone = enrol(db, "A"), enrol(db, "B")
+        say(db, here, report(alarms=(late, late)))
+        say(db, here, report(alarms=(late.model_copy(update={"value": 90.0}),)))
+        (held,) = site_alarms.of(db, here.site)
+        assert (held["kind"], held["value"], held["ended_at"]) == ("late", 90.0, None)
+        say(db, here, report())
+        assert site_alarms.of(db, here.site)[0]["ended_at"] is not None
+        later = now() + timedelta(minutes=5)
+        assert sorted(site_alarms.silent(db, since=later)) == ["A", "B"]
+        assert site_alarms.silent(db, since=later) == []
+        say(db, gone, report())
+        open_ = db.execute(sa.select(alarm.c.site).where(alarm.c.ended_at.is_(None))).scalars().all()
+        assert open_ == [here.site]
+
+
+class Fleet:
+    """Ten sites and a roll-out; time goes by when it is told to."""
+
+    def __init__(self, database: Database, *, shares: tuple[float, ...] = (0.5,)) -> None:
+        self.database = database
+        with database.begin() as db:
+            self.sites = {title: enrol(db, title) for title in "ABCDEFGHIJ"}
+            offered = Offer(model=NEW_MODEL, sha256="a" * 64, size_bytes=9)
+            assert rollouts.add_offer(db, one=offered, device_uid="2.25.2", key="bundles/a.zip", signer="test")
+            self.id = steering.roll_out(db, NEW_MODEL, canaries=["A", "B"], shares=shares, actor="admin")
+
+    def row(self) -> sa.RowMapping:
+        with self.database.look() as db:
+            found = rollouts.get(db, self.id)
+        assert found is not None
+        return found
+
+    def wish(self, title: str) -> Wish | None:
+        with self.database.begin() as db:
+            return say(db, self.sites[title], report()).wish
+
+    def tell(self, titles: str, stage: WishStage, *, code: str = "") -> None:
+        with self.database.begin() as db:
+            for title in titles:
+                say(db, self.sites[title], report(wish=WishState(rollout=self.id, stage=stage, code=code)))
+
+    def send(self, titles: str, *models, days_ago: int = 0) -> None:
+        with self.database.begin() as db:
+            for title in titles:
+                say(db, self.sites[title], report(window(midnight(days_ago=days_ago), *models)))
+
+    def later(self, hours: float = 25) -> None:
+        """As if the phase had begun earlier."""
+        with self.database.begin() as db:
+            earlier = timedelta(hours=hours)
+            row = rollouts.get(db, self.id)
+            assert row is not None
+            values = {name: row[name] - earlier for name in ("phase_since",)}
+            db.execute(rollout.update().values(values))
+
+    def move(self) -> sa.RowMapping:
+        with self.database.begin() as db:
+            moving.move(db, RULES)
+        return self.row()
+
+    def asked(self) -> dict[str, str]:
+        with self.database.look() as db:
+            titles = {caller.site: title for title, caller in self.sites.items()}
+            return {titles[row.site]: row.wish for row in db.execute(sa.select(rollout_site)) if row.wish}
+
+
+def test_a_model_goes_from_canaries_to_all_through_its_gates(database: Database) -> None:
+    fleet = Fleet(database)
+    assert fleet.asked() == {"A": "shadow", "B": "shadow"}
+    wish = fleet.wish("A")
+    assert wish is not None
+    assert (wish.kind, wish.paused, wish.offer) == (
+        WishKind.SHADOW,
+        False,
+        Offer(model=NEW_MODEL, sha256="a" * 64, size_bytes=9),
+    )
+    assert fleet.wish("C") is None
+    fleet.tell("AB", WishStage.SHADOW)
+    fleet.send("AB", model_window(), candidate())
+    assert fleet.move()["phase"] == Phase.SHADOW  # not for long enough
+    fleet.later()
+    assert fleet.move()["phase"] == Phase.LIVE
+    assert fleet.asked() == {"A": "live", "B": "live"}
+    fleet.tell("AB", WishStage.LIVE)
+    fleet.later()
+    assert fleet.move()["stage"] == 0  # nothing was read in service yet
+    fleet.send("AB", model_window(model=NEW_MODEL), days_ago=-1)
+    row = fleet.move()
+    assert (row["stage"], row["phase"]) == (1, Phase.SHADOW)
+    half = "".join(title for title, wish in fleet.asked().items() if wish == "shadow")
+    assert len(half) == 3  # with the canaries half of all
+    with database.begin() as db:
+        fleet.sites["L"] = enrol(db, "L")  # goes with the last stage
+    for stage in (1, 2):
+        now_asked = "".join(title for title, wish in fleet.asked().items() if wish == "shadow")
+        fleet.tell(now_asked, WishStage.SHADOW)
+        fleet.send(now_asked, candidate(), days_ago=-3 * stage)
+        fleet.later()
+        assert fleet.move()["phase"] == Phase.LIVE
+        fleet.tell(now_asked, WishStage.LIVE)
+        fleet.send(now_asked, model_window(model=NEW_MODEL), days_ago=-3 * stage - 1)
+        fleet.later()
+        if stage == 1:
+            assert fleet.move()["stage"] == 2
+            assert fleet.asked()["L"] == "shadow"
+    assert fleet.move()["state"] == State.DONE
+    wish = fleet.wish("J")
+    assert wish is not None
+    assert wish.kind is WishKind.LIVE
+    with database.look() as db:
+        assert [act["act"] for act in rollouts.acts(db, fleet.id)][-1] == "begin"
+        assert any("Roll-out of" in entry["detail"] for entry in audit.entries(db))
+
+
+def test_a_model_that_fails_is_paused_and_taken_back_by_itself_and_may_begin_anew(alone: Database) -> None:
+    fleet = Fleet(alone)
+    fleet.tell("AB", WishStage.SHADOW)
+    fleet.send("AB", candidate(failed={"reader-crashed": 40}))
+    row = fleet.move()
+    assert row["state"] == State.PAUSED
+    assert "80 of 280 readings failed" in row["reason"]
+    assert fleet.asked() == {"A": "back", "B": "back"}
+    wish = fleet.wish("A")
+    assert wish is not None
+    assert (wish.kind, wish.paused, wish.offer) == (WishKind.BACK, True, None)
+    with alone.begin() as db:
+        steering.resume(db, fleet.row(), settings_hub(), actor="admin")
+        with pytest.raises(Rejected, match="is running"):
+            steering.resume(db, rollouts.get(db, fleet.id), settings_hub(), actor="admin")
+    assert fleet.asked() == {"A": "shadow", "B": "shadow"}
+    assert fleet.move()["state"] == State.RUNNING  # what it showed before counts no more
+
+
+def settings_hub():
+    from pneumoscope.config import Hub
+
+    return Hub()
+
+
+def test_drift_pauses_and_leaves_sites_where_they_are(alone: Database) -> None:
+    fleet = Fleet(alone)
+    fleet.tell("AB", WishStage.SHADOW)
+    fleet.send("AB", candidate(same=20))
+    row = fleet.move()
+    assert row["state"] == State.PAUSED
+    assert "same category" in row["reason"]
+    assert fleet.asked() == {"A": "shadow", "B": "shadow"}
+
+
+def test_people_take_back_one_site_or_all(alone: Database) -> None:
+    fleet = Fleet(alone)
+    with alone.begin() as db:
+        steering.back_site(db, fleet.row(), "A", actor="admin", reason="odd scores")
+        steering.pause(db, fleet.row(), actor="admin")
+        steering.resume(db, rollouts.get(db, fleet.id), settings_hub(), actor="admin")
+    assert fleet.asked() == {"A": "back", "B": "shadow"}
+    with alone.begin() as db, pytest.raises(Rejected, match="not over"):
+        steering.roll_out(db, NEW_MODEL, canaries=["A"], shares=(), actor="admin")
+    with alone.begin() as db:
+        assert steering.back(db, fleet.row(), actor="admin", reason="withdrawn") == 1
+    assert fleet.asked() == {"A": "back", "B": "back"}
+    assert fleet.row()["reason"] == "withdrawn"
+    fleet.tell("B", WishStage.BACK)
+    with alone.begin() as db:
+        steering.roll_out(db, NEW_MODEL, canaries=["C"], shares=(), actor="admin")
+    wish = fleet.wish("A")
+    assert wish is not None
+    assert (wish.kind, wish.rollout) == (WishKind.BACK, fleet.id)
+
+
+def test_stages_are_all_sites_once() -> None:
+    members = [f"site {number}" for number in range(1000)]
+    stages = stages_of(members, canaries=members[:3], shares=[0.1, 0.5, 1.0], model=NEW_MODEL)
+    assert [len(stage) for stage in stages] == [3, 97, 400, 500]
+    assert sorted(site for stage in stages for site in stage) == sorted(members)
+    assert stages_of(members[:3], canaries=members[:3], shares=[0.5, 1.0], model=MODEL) == [members[:3], [], []]

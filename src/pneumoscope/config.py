@@ -364,6 +364,21 @@ class Watched(_Section):
     every_s: Seconds = Field(2, description="How often it is looked at.")
 
 
+class Fleet(_Section):
+    """The node in a fleet, once it has joined one by `pneumoscope join`."""
+
+    promotion: Literal["people", "hub"] = Field(
+        "people",
+        description="Who puts a model of the hub in service, after it has run beside the present one: two people here, or "
+        "the hub, once two people have released a model here.",
+    )
+    proxy: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/]+/?)?$",
+        description="HTTP proxy on the way to the hub, such as `http://proxy.hospital:3128`; empty: directly.",
+    )
+
+
 class HubPolicy(_Section):
     """What holds for every site of the fleet; sites hear it with each answer."""
 
@@ -451,6 +466,7 @@ class Settings(BaseSettings):
     disk: Disk = Disk()
     bucket: Bucket = Bucket()
     watched: Watched = Watched()
+    fleet: Fleet = Fleet()
     hub: Hub = Hub()
     logs: Logs = Logs()
 

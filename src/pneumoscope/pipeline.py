@@ -94,6 +94,7 @@ def read_volume(
         verdicts=verdicts,
         model=bundle.model,
         made_at=made_at or datetime.now(UTC),
+        noise_hu=assessment.noise_hu or None,
     )
     progress("measure", 2, 2)
     return reading

@@ -283,6 +283,7 @@ class Reading:
     model: Model
     made_at: datetime  # with time zone
     replaces: Predecessor | None = None
+    noise_hu: float | None = None  # in soft tissue; None where too little of it is in the scan
 
     @property
     def study(self) -> Study:

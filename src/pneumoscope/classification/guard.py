@@ -28,10 +28,11 @@ MOTION_SHARE = 0.08
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """``doubts`` forbid a score; ``warnings`` go beside it."""
+    """``doubts`` forbid a score; ``warnings`` go beside it; ``noise_hu`` as ``noise_level_hu`` has it."""
 
     doubts: tuple[Notice, ...]
     warnings: tuple[Notice, ...]
+    noise_hu: float
 
 
 def age_years(PatientAge: str) -> float | None:
@@ -62,7 +63,7 @@ def assess(volume: Volume, masks: Masks) -> Assessment:
     if (metal_ml := _metal_ml(volume, area_mm2)) > METAL_ML:
         text = f"Metal ({metal_ml:.1f} ml above {METAL_HU} HU) throws streaks that can look like lesions."
         warnings.append(Notice(code="metal", text=text))
-    return Assessment(doubts=tuple(doubts), warnings=tuple(warnings))
+    return Assessment(doubts=tuple(doubts), warnings=tuple(warnings), noise_hu=noise_hu)
 
 
 def _refuse_other_bodies(volume: Volume, area_mm2: NDArray[np.float64]) -> None:

@@ -1,7 +1,8 @@
 """Everything that crosses the wire between a site and the hub, closed models only: what is not here cannot leave a site.
 
 A site calls, the hub answers: ``Report`` goes up, ``Orders`` come back. Studies appear in closed windows of time as counts and
-histograms alone, each count from 1 to 4 as None (``cells.py``). Words are from fixed lists; free text does not leave a site.
+histograms alone, each count from 1 to 4 as None, and more where sums would tell it (``cells.py``). Words are from fixed lists;
+free text does not leave a site.
 """
 
 from datetime import datetime
@@ -12,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 #: Grows when what is sent changes its meaning; a hub takes those that it knows.
 VERSION = 1
-#: A number of studies; None: from 1 to 4.
+#: A number of studies; None: from 1 to 4, or one that would give such a number away by subtraction.
 Count = Annotated[int, Field(ge=0)] | None
 #: Name and semantic version of a bundle, as readings carry them; empty: none.
 ModelName = Annotated[str, Field(max_length=140, pattern=r"^([a-z0-9]+(-[a-z0-9]+)* [0-9A-Za-z.+-]{1,64})?$")]
@@ -149,7 +150,7 @@ class Window(Message):
 
     start: AwareDatetime
     end: AwareDatetime
-    studies: Count = 0  # whose reading by the model in service ended, however
+    studies: Count = 0  # whose reading by the model in service ended, however; None first, where few were not read
     wait_s: Histogram  # from the last image to results
     inputs: dict[Annotated[str, Field(max_length=40)], Histogram] = {}  # names of EDGES
     words: dict[Annotated[str, Field(max_length=40)], dict[str, Count]] = {}  # names of WORDS, "other", "unknown"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumoscope.errors import OperatorNeeded, Rejected
-from pneumoscope.models import DEFAULT_BUNDLE, Examination, examine, home, trust
+from pneumoscope.models import DEFAULT_BUNDLE, Examination, examine, home, load_bundle, trust
 
 
 class NotInstalled(Rejected):
@@ -53,6 +53,12 @@ def find(name: str) -> Path:
             "No model of this name is installed; `pneumoscope model list` shows those that are.", code="model-unknown"
         )
     return max(matching)[1]
+
+
+def title_of(name: str) -> str:
+    """Name and version of a bundle that verifies; ``name`` as in ``find``, empty for that shipped. Raises OperatorNeeded."""
+    bundle = load_bundle(find(name) if name else DEFAULT_BUNDLE)
+    return f"{bundle.model.name} {bundle.model.version}"
 
 
 def install(folder: Path, *, replace: bool = False) -> Path:

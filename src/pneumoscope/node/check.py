@@ -21,6 +21,7 @@ from pneumoscope.delivery.association import Peer, associate
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
 from pneumoscope.models.library import find
+from pneumoscope.node import fleetcheck
 from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
 from pneumoscope.receiver.admission import answer_tls
@@ -70,6 +71,7 @@ def check(settings: Settings) -> Iterator[Line]:
         ("processes", lambda: _processes(database, settings)),
         ("studies", lambda: _studies(database)),
         ("outbox", lambda: _outbox(database)),
+        *((title, lambda look=look: _of_fleet(look)) for title, look in fleetcheck.things(settings, database)),
         *((f"certificate {path.name}", lambda p=path, k=key: _certificate(p, k)) for path, key in _certificates(settings)),
         *(
             (
@@ -101,6 +103,11 @@ def check(settings: Settings) -> Iterator[Line]:
             verdict, text = Verdict.WRONG, f"It cannot be looked at: {type(fault).__name__}."
         yield Line(title=title, verdict=verdict, text=text)
     database.close()
+
+
+def _of_fleet(look: Callable[[], fleetcheck.Finding]) -> Finding:
+    verdict, text = look()
+    return Verdict(verdict), text
 
 
 def _disk(settings: Settings) -> Finding:

@@ -19,6 +19,7 @@ from pneumoscope import telemetry
 from pneumoscope.config import FILE_VARIABLE, Program, Role, Settings
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.loops import stop_event
+from pneumoscope.member.membership import is_member
 from pneumoscope.node.prepare import prepare
 from pneumoscope.telemetry import SUPERVISED_VARIABLE
 
@@ -79,7 +80,11 @@ def serve(settings: Settings, *, file: Path | None = None, ready: Callable[[], N
     ]
     told = ready is None
     try:
+        member = False
         while not stop.wait(0.25):
+            if not member and is_member(settings):  # it may join while it runs
+                parts.append(Part("member", "pneumoscope.member"))
+                member = True
             for part in parts:
                 part.tend(environment)
             if not told and _answers(settings, watch.token):

@@ -23,10 +23,12 @@ from pneumoscope.server import (
     rendering,
     review,
     rights,
+    service,
     statics,
     studypage,
     trail,
     upload,
+    verdict,
     viewer,
     watch,
 )
@@ -84,7 +86,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
     )
     problems.install(app, rendering.problem)
     programs = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, api)
-    reading_room = (listing, studypage, pages, review, agreement, meetings, channel, upload, comfort)
+    reading_room = (listing, studypage, pages, review, verdict, agreement, service, meetings, channel, upload, comfort)
     for part in (*programs, *reading_room, login, account, people, trail, statics, viewer):
         rights.check(part.router.routes)
         app.include_router(part.router)

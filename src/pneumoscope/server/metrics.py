@@ -59,7 +59,7 @@ class _FromDatabase(Collector):
             yield _oldest(db, "pneumoscope_oldest_waiting_reading_age_seconds", reading, ReadingState.WAITING)
             models = dict.fromkeys(_models(db), 1)
             yield _by("pneumoscope_model_info", "Models that made readings, by version.", ["model", "device_uid"], models)
-        kinds = {(kind,): living[kind] for kind in ("receiver", "server", "worker")}
+        kinds = {(kind,): living[kind] for kind in ("receiver", "server", "worker", "member")}
         yield _by("pneumoscope_processes_alive", "Processes that live, by kind.", ["kind"], kinds)
         free = self._desk.store.files.free_share()
         yield GaugeMetricFamily("pneumoscope_disk_free_share", "Part of the disk that is free, 0 to 1.", value=free)

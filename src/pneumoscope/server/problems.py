@@ -19,6 +19,8 @@ Handler = Callable[[Request, Exception], Awaitable[Response]]
 _STATUS = {
     "no-such-frame": 404,
     "no-such-element": 404,
+    "service-step": 409,
+    "service-two-people": 409,
     "no-pixels": 406,
     "not-shown": 406,
     "unreadable-object": 500,

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from pneumoscope.codes import severity
 from pneumoscope.results.diagrams import BAND_FILLS, LUNG_PATHS
 from pneumoscope.results.words import parse_date, person_names
+from pneumoscope.server import serving
 from pneumoscope.server.comfort import THEMES, language_of, theme_of
 from pneumoscope.server.journal import visitor_of
 from pneumoscope.server.language import LANGUAGES, current, say, say_many, vocabulary
@@ -40,6 +41,7 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Re
                 may=lambda right: Right[right] in visitor.rights,
                 language=language,
                 theme=theme_of(request),
+                serving=None if name == "problem.html" else serving.banner(request),
                 here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
                 **values,
             )
@@ -95,6 +97,9 @@ def environment(loader: BaseLoader) -> Environment:
         "right_word": say,
         "action_word": lambda value: _word(vocabulary.ACTIONS, value),
         "action_outcome": lambda value: _word(vocabulary.ACTION_OUTCOMES, value),
+        "verdict_word": lambda value: _word(vocabulary.VERDICTS, value),
+        "mode_word": lambda value: _word(vocabulary.MODES, value),
+        "act_word": lambda value: _word(vocabulary.ACTS, value),
         "taking_word": lambda value: _word(vocabulary.TAKINGS, value),
         "sex_word": lambda value: _word(vocabulary.SEXES, value),
         "tone": lambda value: vocabulary.TONES.get(value, ""),

@@ -24,6 +24,8 @@ class Right(StrEnum):
     COMPARE = N_("see how readers agree with readings")
     UPLOAD = N_("bring studies in")
     OPERATE = N_("have a study read or sent again")
+    OVERSEE = N_("see which model is in service, and how it came there")
+    RELEASE = N_("release a model, take it out of service")
     MANAGE = N_("manage people")
     AUDIT = N_("read the audit trail")
     MEASURE = N_("see measures and readiness")
@@ -33,8 +35,10 @@ class Right(StrEnum):
 RIGHTS = {
     Role.READER: frozenset({Right.LIST, Right.OPEN, Right.JUDGE, Right.COMPARE, Right.UPLOAD, Right.OPERATE}),
     Role.TECHNICIAN: frozenset({Right.LIST, Right.UPLOAD, Right.OPERATE, Right.MEASURE}),
-    Role.ADMINISTRATOR: frozenset({Right.LIST, Right.COMPARE, Right.OPERATE, Right.MANAGE, Right.MEASURE}),
-    Role.AUDITOR: frozenset({Right.AUDIT, Right.COMPARE}),
+    Role.ADMINISTRATOR: frozenset(
+        {Right.LIST, Right.COMPARE, Right.OPERATE, Right.OVERSEE, Right.RELEASE, Right.MANAGE, Right.MEASURE}
+    ),
+    Role.AUDITOR: frozenset({Right.AUDIT, Right.COMPARE, Right.OVERSEE}),
     Role.MONITOR: frozenset({Right.MEASURE}),
 }
 #: What holds nothing of anyone, and where people come in.

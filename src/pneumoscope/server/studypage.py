@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from markupsafe import Markup
@@ -15,14 +16,14 @@ from pneumoscope.server import acts, looking, reliability, review
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.paths import PREFIX, Study
 from pneumoscope.server.earlier import same_person
-from pneumoscope.server.journal import note
+from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.language import say, vocabulary
 from pneumoscope.server.language.vocabulary import N_
 from pneumoscope.server.listing import shown_state
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import worklist
-from pneumoscope.store.schema import ReadingState
+from pneumoscope.store import verdicts, worklist
+from pneumoscope.store.schema import ReadingState, StudyState
 
 router = APIRouter()
 _TABLE = (Region.LUNGS, Region.RIGHT_LUNG, Region.LEFT_LUNG, *ZONES)
@@ -36,8 +37,12 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
     with desk.store.database.look() as db:
         stamp = looking.mark(db, row)  # before: a page that is newer than its mark says so at worst
         found = looking.whole(db, row)
-        others = worklist.earlier(db, row)
-    shown = next((reading for reading in found["readings"] if reading["state"] == ReadingState.READ), None)
+        held = row["state"] == StudyState.HELD
+        others = [] if held else worklist.earlier(db, row)
+        mine = _own_verdict(db, request, study) if held else ""
+    # of a study that is held no model's word is shown, nor that of an earlier version
+    versions = [] if held else found["readings"]
+    shown = next((reading for reading in versions if reading["state"] == ReadingState.READ), None)
     document = _document(desk, shown) if shown else None
     deliveries = found["readings"][0]["deliveries"] if found["readings"] else []
     return page(
@@ -52,6 +57,9 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
         trend=lambda: same_person(dict(row), [dict(other) for other in others], shown),
         kept=_kept,
         judging=review.panel(request),
+        held=held,
+        verdicts=verdicts.ALLOWED,
+        my_verdict=mine,
         dicomweb=PREFIX,
     )
 
@@ -62,6 +70,12 @@ def mark(request: Request, desk: AtDesk, study: Study) -> Response:
     row = acts.study_row(request, study)
     with desk.store.database.look() as db:
         return JSONResponse({"mark": looking.mark(db, row)})
+
+
+def _own_verdict(db: sa.Connection, request: Request, study: str) -> str:
+    """The visitor's last verdict on a study; those of others are not shown, since each is to be blind."""
+    rows = verdicts.of_study(db, study)
+    return next((row["category"] for row in rows if row["reader"] == visitor_of(request).actor), "")
 
 
 def _document(desk: Desk, reading: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Readings: from waiting to read, refused or failed; their results; what later versions do to earlier ones."""
+"""Readings: from waiting to read, held, refused or failed; their results; what later versions do to earlier ones."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ _STUDY_STATE = {
     ReadingState.WAITING: StudyState.WAITING,
     ReadingState.RUNNING: StudyState.READING,
     ReadingState.READ: StudyState.READ,
+    ReadingState.HELD: StudyState.HELD,
     ReadingState.REFUSED: StudyState.REFUSED,
     ReadingState.FAILED: StudyState.FAILED,
 }
@@ -110,6 +111,20 @@ def listed(db: sa.Connection, reading_id: str) -> None:
     db.execute(reading.update().where(reading.c.id == reading_id).values(listed=True))
 
 
+def last_model(db: sa.Connection) -> str:
+    """Name and version of the model that read last, empty where none has."""
+    query = sa.select(reading.c.model).where(reading.c.model != "").order_by(reading.c.finished_at.desc()).limit(1)
+    return str(db.execute(query).scalar() or "")
+
+
+def asked_again(db: sa.Connection, reading_id: str) -> bool:
+    """Whether the same images were read before: not their arrival but a person led to this reading."""
+    row = get(db, reading_id)
+    earlier = (reading.c.version < row["version"], reading.c.revision == row["revision"])
+    query = sa.select(reading.c.id).where(reading.c.StudyInstanceUID == row["StudyInstanceUID"], *earlier)
+    return db.execute(query.limit(1)).first() is not None
+
+
 def urgent_waiting(db: sa.Connection, *, than: int) -> bool:
     """Whether a reading more urgent ``than`` this priority waits."""
     query = sa.select(reading.c.id).where(reading.c.state == ReadingState.WAITING, reading.c.priority < than)
@@ -155,6 +170,13 @@ def add_parcels(db: sa.Connection, reading_id: str, items: Iterable[StoredParcel
 def close(db: sa.Connection, reading_id: str, *, state: ReadingState, code: str, message: str) -> bool:
     """The reading ends without results: refused for ever, or failed until an operator acts."""
     return _move(db, reading_id, state, finished_at=now(), code=code, message=message)
+
+
+def hold(db: sa.Connection, reading_id: str, *, code: str, message: str, model: str, device_uid: str) -> bool:
+    """The reading is done and nothing of it is shown; False where another process had ended it before."""
+    return _move(
+        db, reading_id, ReadingState.HELD, finished_at=now(), code=code, message=message, model=model, device_uid=device_uid
+    )
 
 
 def _move(db: sa.Connection, reading_id: str, state: ReadingState, **values: object) -> bool:

@@ -18,6 +18,7 @@ class StudyState(StrEnum):
     WAITING = "waiting"
     READING = "reading"
     READ = "read"
+    HELD = "held"  # read, and not shown: the model in service is not released, or was taken out of service
     REFUSED = "refused"  # can never be read as it is; the reason stands beside
     FAILED = "failed"  # an operator is needed
 
@@ -28,6 +29,7 @@ class ReadingState(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     READ = "read"
+    HELD = "held"
     REFUSED = "refused"
     FAILED = "failed"
 

@@ -86,7 +86,7 @@ def earlier(db: sa.Connection, row: sa.RowMapping, *, limit: int = 50) -> list[s
 
 
 def _joined() -> sa.FromClause:
-    """Studies beside the last of their readings that has a result."""
+    """Studies beside the last of their readings that has a result; a study whose latest is held shows none."""
     other = reading.alias("other")
     last = (
         sa.select(sa.func.max(other.c.version))
@@ -94,7 +94,8 @@ def _joined() -> sa.FromClause:
         .correlate(study)
         .scalar_subquery()
     )
-    return study.outerjoin(reading, sa.and_(reading.c.StudyInstanceUID == study.c.StudyInstanceUID, reading.c.version == last))
+    own = sa.and_(reading.c.StudyInstanceUID == study.c.StudyInstanceUID, reading.c.version == last)
+    return study.outerjoin(reading, sa.and_(own, study.c.state != StudyState.HELD))
 
 
 def _conditions(db: sa.Connection, wanted: Wanted) -> list[Condition]:

@@ -25,24 +25,33 @@ class ReaderGone(Exception):
 
 
 class Reader:
-    """One reader process. ``stop`` may be called from another thread and ends a reading that is under way."""
+    """One reader process. ``start`` and ``stop`` may be called from other threads; ``stop`` ends what it is at."""
 
     def __init__(self, model: str = "") -> None:
         self._model = model
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
+        self._lock, self._starting = threading.Lock(), threading.Lock()
         self._stopping = False
 
     def read(
-        self, files: Sequence[Path], *, made_at: datetime, out: Path, replaces: Predecessor | None = None
+        self,
+        files: Sequence[Path],
+        *,
+        made_at: datetime,
+        out: Path | None,
+        replaces: Predecessor | None = None,
+        model: str = "",
+        limits: tuple[float, float] | None = None,
     ) -> dict[str, Any]:
-        """Results of the study in ``files`` go to the folder ``out``; what became of it is told.
+        """Results of the study in ``files`` go to the folder ``out``, or nowhere; what became of it is told.
 
+        ``model``: name and version, empty for that of the settings. ``limits``: of the categories, in place of the model's.
         Raises ReaderGone, or OperatorNeeded where no reader can be started.
         """
         self._stopping = False
         process = self._start()
-        job: dict[str, Any] = {"files": [str(file) for file in files], "made_at": made_at.isoformat(), "out": str(out)}
+        job: dict[str, Any] = {"files": [str(file) for file in files], "made_at": made_at.isoformat(), "model": model}
+        job |= {"out": str(out) if out else "", "limits": limits}
         if replaces:
             job["replaces"] = {**vars(replaces), "made_at": replaces.made_at.isoformat()}
         try:
@@ -50,8 +59,8 @@ class Reader:
             process.stdin.write(json.dumps(job).encode() + b"\n")
             process.stdin.flush()
             return self._answer(process, timeout_s=READ_TIMEOUT_S)
-        except (OSError, ReaderGone) as fault:
-            self.stop()
+        except (OSError, ValueError, ReaderGone) as fault:  # ValueError: its pipes were closed by ``stop``
+            self._drop(process)
             raise ReaderGone from fault
 
     def start(self) -> str:
@@ -62,6 +71,10 @@ class Reader:
     model_title = ""
 
     def _start(self) -> "subprocess.Popen[bytes]":
+        with self._starting:  # whoever comes second must not take the word that it is ready for an answer
+            return self._started()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
         with self._lock:
             if self._process and self._process.poll() is None:
                 return self._process
@@ -74,8 +87,8 @@ class Reader:
             self._process = process
         try:
             self.model_title = str(self._answer(process, timeout_s=START_TIMEOUT_S)["model"])
-        except ReaderGone as fault:
-            self.stop()
+        except (OSError, ValueError, ReaderGone) as fault:
+            self._drop(process)
             raise OperatorNeeded(
                 "The reader does not start; `pneumoscope model verify` tells whether the model is whole.", code="reader-failed"
             ) from fault
@@ -102,11 +115,19 @@ class Reader:
     def stop(self) -> None:
         """End the process and what it is at."""
         with self._lock:
-            process, self._process = self._process, None
+            process = self._process
+            if process:
+                self._stopping = True
         if process:
-            self._stopping = True
-            process.kill()  # its children die with it
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    pipe.close()
+            self._drop(process)
+
+    def _drop(self, process: "subprocess.Popen[bytes]") -> None:
+        """End a process; one that was started in its place meanwhile goes on."""
+        with self._lock:
+            if self._process is process:
+                self._process = None
+        process.kill()  # its children die with it
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()

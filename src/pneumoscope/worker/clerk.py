@@ -8,7 +8,7 @@ from pneumoscope.filing.completeness import Judge
 from pneumoscope.store import readings, studies
 from pneumoscope.store.schema import Priority
 from pneumoscope.worker.asking import Asking
-from pneumoscope.worker.workflow import QUEUE, WORKFLOW, Bench
+from pneumoscope.worker.workflow import LAST_PRIORITY, QUEUE, WORKFLOW, Bench
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Clerk:
         self._asking.forget(present)
         for row in due:
             self._enqueue(row)
-        self._make_room()
+        self._make_room(arriving=bool(arriving))
 
     def _enqueue(self, row: sa.RowMapping) -> None:
         # named by reading, attempt and when it became due: enqueued twice, by two workers or after a crash, it is one; put back
@@ -52,11 +52,15 @@ class Clerk:
         )
         self._bench.store.database.insist(lambda db: readings.enqueued(db, reading_id, workflow_id))
 
-    def _make_room(self) -> None:
-        """Back-filling never delays a new study: what is under way of it is stopped and waits again."""
-        if self._bench.reading_priority != Priority.BACKFILL:
+    def _make_room(self, *, arriving: bool) -> None:
+        """Back-filling never delays a new study: what is under way of it is stopped and waits again.
+
+        A comparison goes as soon as a study begins to arrive, so that the reader is ready again before it is complete.
+        """
+        priority = self._bench.reading_priority
+        if priority is None or priority < Priority.BACKFILL:
             return
         with self._bench.store.database.look() as db:
-            urgent = readings.urgent_waiting(db, than=Priority.BACKFILL)
-        if urgent:
+            urgent = readings.urgent_waiting(db, than=priority)
+        if urgent or (arriving and priority == LAST_PRIORITY):
             self._bench.reader.stop()

@@ -8,6 +8,7 @@ from pneumoscope.config import Settings
 from pneumoscope.loops import every, stop_event
 from pneumoscope.opening import open_store
 from pneumoscope.store import processes
+from pneumoscope.worker import comparing  # noqa: F401 - DBOS finds its workflow here
 from pneumoscope.worker.assessing import Assessing
 from pneumoscope.worker.child import Reader
 from pneumoscope.worker.clerk import Clerk

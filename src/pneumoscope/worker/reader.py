@@ -1,20 +1,20 @@
 """A process that reads studies, each in a forked child: what crashes or leaks there costs one study and nothing else.
 
-It speaks JSON lines: a job comes in, a result goes out. It is small and without threads, so that forking it is safe and quick,
-and has everything imported that a reading needs.
+It speaks JSON lines: a job comes in, with the model to read with, and a result goes out. It is small and without threads, so
+that forking it is safe and quick, and has everything imported that a reading needs.
 """
 
 import importlib
 import json
 import os
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pneumoscope.errors import OperatorNeeded, PneumoscopeError, Rejected
-from pneumoscope.models import DEFAULT_BUNDLE, Bundle, load_bundle
-from pneumoscope.models.library import find
+from pneumoscope.models import Bundle
 from pneumoscope.output import write_all
 from pneumoscope.parallel import Crashed, fork_map
 from pneumoscope.pipeline import read_files
@@ -22,6 +22,8 @@ from pneumoscope.records import Predecessor, Reading, Region
 from pneumoscope.results.build import build_parcels
 from pneumoscope.results.words import headline
 from pneumoscope.telemetry import die_with_parent
+from pneumoscope.worker.bundles import Bundles, with_limits
+from pneumoscope.worker.features import features
 
 #: What a reading imports on its way; here it is imported once for all.
 ONCE = (
@@ -42,16 +44,23 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     for module in ONCE:
         importlib.import_module(module)
-    bundle = _bundle(sys.argv[1] if len(sys.argv) > 1 else "")
-    _say(answers, {"ready": True, "model": f"{bundle.model.name} {bundle.model.version}"})
+    bundles = Bundles(sys.argv[1] if len(sys.argv) > 1 else "")
+    _say(answers, {"ready": True, "model": bundles.default_title})
     for line in sys.stdin:
-        job = json.loads(line)
-        for _, result in fork_map(lambda given: _read(given, bundle), [job], processes=1, with_children=True):
-            _say(answers, {"outcome": "crashed"} if isinstance(result, Crashed) else result)
+        _say(answers, _done(json.loads(line), bundles))
 
 
-def _bundle(model: str) -> Bundle:
-    return load_bundle(find(model) if model else DEFAULT_BUNDLE)
+def _done(job: Json, bundles: Bundles) -> Json:
+    """Read with the model that the job names; one that does not verify never runs."""
+    try:
+        bundle = bundles.get(job.get("model", ""))
+    except OperatorNeeded as fault:
+        return {"outcome": "operator", "code": fault.code, "message": str(fault)}
+    if limits := job.get("limits"):
+        bundle = with_limits(bundle, no_sign_below=limits[0], sign_from=limits[1])
+    results = [result for _, result in fork_map(lambda given: _read(given, bundle), [job], processes=1, with_children=True)]
+    result = results[0]
+    return {"outcome": "crashed"} if isinstance(result, Crashed) else result
 
 
 def _say(answers: Any, document: Json) -> None:  # noqa: ANN401 - a text file
@@ -60,14 +69,20 @@ def _say(answers: Any, document: Json) -> None:  # noqa: ANN401 - a text file
 
 
 def _read(job: Json, bundle: Bundle) -> Json:
-    """``job``: ``files``, ``made_at``, what it ``replaces``, and the folder ``out`` that the results go to, all or none."""
+    """``job``: ``files``, ``made_at``, what it ``replaces``, and the folder ``out`` that the results go to, all or none.
+
+    Without ``out`` nothing is written: what was found is told alone.
+    """
     die_with_parent()
+    began_s = time.monotonic()
     os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
     try:
         files, made_at = [Path(name) for name in job["files"]], datetime.fromisoformat(job["made_at"])
         reading = read_files(files, bundle, made_at=made_at, replaces=_replaces(job))
-        parcels = build_parcels(reading, for_pages=True)
-        write_all(parcels, Path(job["out"]))
+        parcels = build_parcels(reading, for_pages=True) if job.get("out") else []
+        if parcels:
+            write_all(parcels, Path(job["out"]))
+        known = features(reading)
     except Rejected as fault:
         return {"outcome": "refused", "code": fault.code, "message": str(fault)}
     except OperatorNeeded as fault:
@@ -86,6 +101,8 @@ def _read(job: Json, bundle: Bundle) -> Json:
         "outcome": "read",
         "summary": _summary(reading),
         "parcels": [{"name": parcel.name, "media_type": parcel.media_type} for parcel in parcels],
+        "features": known,
+        "reading_s": round(time.monotonic() - began_s, 3),
     }
 
 

@@ -11,6 +11,7 @@ from dbos import DBOS
 
 from pneumoscope.store import processes, readings
 from pneumoscope.store.schema import ReadingState
+from pneumoscope.worker import serving
 from pneumoscope.worker.workflow import MAX_ATTEMPTS, Bench
 
 #: As DBOS has them: somebody will begin with it, or somebody is at it. With any other it is over.
@@ -58,5 +59,6 @@ class Sweep:
         log.error("A reading was left by its workflow", reading_id=row["id"], attempts=row["attempts"])
         if row["attempts"] >= MAX_ATTEMPTS:
             readings.close(db, row["id"], state=ReadingState.FAILED, code=CODE, message=MESSAGE)
+            serving.observe(db, row, {"outcome": ReadingState.FAILED, "code": CODE}, self._bench.serving(db))
         else:  # counted, so that the next workflow has another name
             readings.put_back(db, row["id"], after=timedelta(0), code=CODE, message=MESSAGE, more_attempts=1)

@@ -1,11 +1,13 @@
-"""The durable workflow of one reading: assemble, read, file. Each step is carried out at least once and counts once.
+"""The durable workflow of one reading: assemble, read, file or hold. Each step is carried out at least once and counts once.
 
 DBOS keeps the queue and what each step returned: where a worker dies, another goes on behind the last step that was done. The
 rows of our own tables decide what counts: a reading ends once, and its results are filed in the same transaction.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,14 +16,21 @@ from dbos import DBOS
 
 from pneumoscope.config import Settings
 from pneumoscope.errors import OperatorNeeded, PneumoscopeError, RetryLater
-from pneumoscope.store import Store, outbox, readings, studies
+from pneumoscope.store import Store, outbox, readings, service, studies
+from pneumoscope.store.files import result_key
 from pneumoscope.store.schema import Priority, ReadingState
+from pneumoscope.store.service import Service
+from pneumoscope.worker import serving
 from pneumoscope.worker.child import Reader, ReaderGone
 from pneumoscope.worker.metrics import READINGS, SECONDS
-from pneumoscope.worker.results import as_filed
+from pneumoscope.worker.results import FiledResults, as_filed
 
 QUEUE = "readings"
 WORKFLOW = "read_study"
+#: Reads the study once more with the candidate, where there is one; carried out by ``comparing.py``.
+COMPARE = "compare_study"
+#: Of such a comparison: after everything else.
+LAST_PRIORITY = Priority.BACKFILL + 1
 MAX_ATTEMPTS = 4
 #: Waits before the next attempt, where the machine and not the study is at fault.
 WAITS = tuple(timedelta(seconds=s) for s in (10, 60, 300))
@@ -30,6 +39,8 @@ PASSING = ("disk-full", "output-failed", "store-unwritable")
 #: Faults of the bucket, which say nothing of the study or of this machine: waited out however long they last.
 AWAY = ("store-away", "store-refused")
 AWAY_WAIT = timedelta(seconds=10)
+#: Why a reading that ended is made anew.
+CHANGED = ("model-changed", "Another model, or another mode, came into service while the study was read.")
 log = structlog.get_logger()
 
 
@@ -44,6 +55,10 @@ class Bench:
     reading_priority: int | None = None  # of the reading under way
     workflows: set[str] = field(default_factory=set)  # that this process carries out
 
+    def serving(self, db: sa.Connection) -> Service:
+        """What is in service now."""
+        return service.current(db, self.reader.model_title)
+
 
 _bench: Bench | None = None
 
@@ -54,7 +69,8 @@ def set_bench(bench: Bench) -> None:
     _bench = bench
 
 
-def _at() -> Bench:
+def at_bench() -> Bench:
+    """What the steps of this process work with."""
     assert _bench is not None, "set_bench comes first"
     return _bench
 
@@ -63,20 +79,47 @@ def _at() -> Bench:
 def read_study(reading_id: str) -> str:
     """One attempt at a reading; returns what became of it."""
     structlog.contextvars.bind_contextvars(reading_id=reading_id)
-    workflow_id, workflows = str(DBOS.workflow_id), _at().workflows
+    workflow_id, workflows = str(DBOS.workflow_id), at_bench().workflows
     workflows.add(workflow_id)
     try:
         keys = assemble(reading_id)
         answer = read(reading_id, keys) if keys else {"outcome": "over"}
-        return settle(reading_id, answer)
+        outcome = settle(reading_id, answer)
+        if outcome in ("read", "held") and (candidate := beside(reading_id)):
+            enqueue_comparison(reading_id, candidate)
+        return outcome
     finally:
         workflows.discard(workflow_id)
+
+
+def enqueue_comparison(reading_id: str, candidate: str, *, number: int = 1, delay_s: float = 0.0) -> None:
+    """Have the candidate read what was read, once nothing else waits. ``number``: which try it is."""
+    workflow_id = f"{reading_id}.{candidate.replace(' ', '-')}.{number}"
+    DBOS.enqueue_workflow_with_options(
+        {
+            "workflow_name": COMPARE,
+            "queue_name": QUEUE,
+            "workflow_id": workflow_id,
+            "priority": LAST_PRIORITY,
+            "delay_seconds": delay_s,
+        },
+        reading_id,
+        candidate,
+        number,
+    )
+
+
+@DBOS.step()
+def beside(reading_id: str) -> str:
+    """The candidate that is to read it too, or empty."""
+    bench = at_bench()
+    return bench.store.database.insist(lambda db: bench.serving(db).candidate if readings.find(db, reading_id) else "")
 
 
 @DBOS.step()
 def assemble(reading_id: str) -> list[str]:
     """Which files make up the study; none where the reading is over already."""
-    bench = _at()
+    bench = at_bench()
 
     def work(db: sa.Connection) -> list[str]:
         row = readings.get(db, reading_id)
@@ -89,18 +132,27 @@ def assemble(reading_id: str) -> list[str]:
 @DBOS.step()
 def read(reading_id: str, keys: list[str]) -> dict[str, Any]:
     """Read the files and leave the results in the file store; tells what became of it, and raises nothing on purpose."""
-    bench = _at()
+    bench = at_bench()
     attempt = bench.store.database.insist(lambda db: readings.start(db, reading_id, process_id=bench.process_id))
     if not attempt:
         return {"outcome": "over"}
     if attempt > MAX_ATTEMPTS:
         return {"outcome": "gave-up"}
-    row, replaces = bench.store.database.insist(lambda db: (readings.get(db, reading_id), readings.predecessor(db, reading_id)))
+    row, replaces, found = bench.store.database.insist(
+        lambda db: (readings.get(db, reading_id), readings.predecessor(db, reading_id), bench.serving(db))
+    )
     bench.reading_priority = row["priority"]
-    files = bench.store.files
+    paths = bench.store.files.paths
     try:
-        with SECONDS.labels(stage="read").time(), files.folder(f"readings/{reading_id}") as out:
-            return bench.reader.read(files.paths(keys), made_at=row["created_at"], out=out, replaces=replaces)
+        with SECONDS.labels(stage="read").time(), _place(reading_id, found) as out:
+            return bench.reader.read(
+                paths(keys),
+                made_at=row["created_at"],
+                out=out,
+                replaces=replaces,
+                model=found.model if found.act else "",
+                limits=_limits(found),
+            )
     except ReaderGone:
         return {"outcome": "preempted" if bench.reader.stopping and row["priority"] == Priority.BACKFILL else "crashed"}
     except (OperatorNeeded, RetryLater) as fault:
@@ -109,29 +161,81 @@ def read(reading_id: str, keys: list[str]) -> dict[str, Any]:
         bench.reading_priority = None
 
 
+def _place(reading_id: str, found: Service) -> AbstractContextManager[Path | None]:
+    """Where results go; nowhere while they would be held anyway."""
+    return at_bench().store.files.folder(f"readings/{reading_id}") if found.is_live else nullcontext()
+
+
+def _limits(found: Service) -> tuple[float, float] | None:
+    if found.no_sign_below is None or found.sign_from is None:
+        return None
+    return found.no_sign_below, found.sign_from
+
+
 @DBOS.step()
 def settle(reading_id: str, answer: dict[str, Any]) -> str:
-    """Make what was found count: file the results and post them, or say why there are none, in one transaction."""
-    bench = _at()
+    """Make what was found count: file the results and post them, hold them, or say why there are none, in one transaction."""
+    bench = at_bench()
     filed = None
     try:
-        if answer["outcome"] == "read":
+        if answer["outcome"] == "read" and answer["parcels"]:
             filed = as_filed(bench.store, reading_id, answer)
+    except FileNotFoundError:  # they were removed when it was settled before, which then was not noted
+        answer = {**answer, "parcels": []}
     except (OperatorNeeded, RetryLater) as fault:
         answer = _faulty(fault)
 
     def work(db: sa.Connection) -> str:
-        if filed:
-            if readings.finish(db, reading_id, summary=filed.summary, parcels=filed.parcels):
-                filed.file(db)
-                outbox.post(db, reading_id, [destination.name for destination in bench.settings.destinations])
-            return "read"
-        return _without_results(db, reading_id, answer)
+        service.keep(db)  # from here to the end nobody stops or releases anything
+        found = bench.serving(db)
+        row = readings.find(db, reading_id)
+        if row is not None and answer["outcome"] == "read":
+            return _with_results(db, row, answer, filed, found)
+        outcome = _without_results(db, reading_id, answer)
+        if row is not None and outcome in (ReadingState.REFUSED, ReadingState.FAILED):
+            after = readings.get(db, reading_id)
+            serving.observe(db, after, {**answer, "outcome": outcome, "code": after["code"]}, found)
+        return outcome
 
     outcome = bench.store.database.insist(work)
     READINGS.labels(outcome=outcome, code=answer.get("code", "")).inc()
     log.info("A reading ended", outcome=outcome, code=answer.get("code", ""))
     return outcome
+
+
+def _with_results(
+    db: sa.Connection, row: sa.RowMapping, answer: dict[str, Any], filed: FiledResults | None, found: Service
+) -> str:
+    """File while the model that read is in service and live; hold while it is not live; else it has to be read again."""
+    bench, reading_id = at_bench(), row["id"]
+    if row["state"] not in (ReadingState.WAITING, ReadingState.RUNNING):
+        return str(row["state"])
+    if found.act and answer["summary"]["model"] != found.model:
+        readings.put_back(db, reading_id, after=timedelta(0), code=CHANGED[0], message=CHANGED[1], more_attempts=-1)
+        outcome = "retried"
+    elif not found.is_live:
+        serving.hold(db, reading_id, answer, found)
+        serving.observe(db, row, answer, found)
+        outcome = "held"
+    elif filed is None:  # it was released while it read
+        readings.put_back(db, reading_id, after=timedelta(0), code=CHANGED[0], message=CHANGED[1], more_attempts=-1)
+        outcome = "retried"
+    else:
+        readings.finish(db, reading_id, summary=filed.summary, parcels=filed.parcels)
+        filed.file(db)
+        outbox.post(db, reading_id, [destination.name for destination in bench.settings.destinations])
+        serving.observe(db, row, answer, found)
+        return "read"
+    _forget(reading_id, answer)
+    return outcome
+
+
+def _forget(reading_id: str, answer: dict[str, Any]) -> None:
+    """Remove results that nobody is to see; before the reading may begin anew elsewhere."""
+    try:
+        at_bench().store.files.delete(*(result_key(reading_id, item["name"]) for item in answer["parcels"]))
+    except (OperatorNeeded, RetryLater, OSError) as fault:  # no row leads to them
+        log.error("Results of a reading that is held could not be removed", kind=type(fault).__name__)
 
 
 def _faulty(fault: PneumoscopeError) -> dict[str, Any]:

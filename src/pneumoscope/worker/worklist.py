@@ -74,7 +74,7 @@ class Worklist:
         latest = next(iter(readings.versions(db, row["StudyInstanceUID"])), None)
         assert study is not None
         if latest is not None and latest["revision"] == study["revision"]:
-            same_model = latest["state"] == ReadingState.READ and latest["model"] == self._bench.reader.model_title
+            same_model = latest["state"] == ReadingState.READ and latest["model"] == self._bench.serving(db).model
             if same_model or latest["state"] in (ReadingState.WAITING, ReadingState.RUNNING):
                 return str(latest["id"])
         urgency = _URGENCY.get(text(row["content"], "ScheduledProcedureStepPriority"))

@@ -24,8 +24,8 @@ from pneumoscope.store.sessions import Limits
 ROLES = {
     "reader": "list open judge compare upload operate account",
     "technician": "list upload operate measure account",
-    "administrator": "list compare operate manage measure account",
-    "auditor": "audit compare account",
+    "administrator": "list compare operate oversee release manage measure account",
+    "auditor": "audit compare oversee account",
     "monitor": "measure account",
     "": "account",
 }
@@ -50,7 +50,15 @@ NEEDED = {
         "POST /account/sessions/end",
     ],
     "list": ["GET /", "GET /api/studies", "GET /api/studies/{study}/state", "GET /events", "GET /viewer/"],
-    "judge": ["POST /readings/{reading_id}/review"],
+    "judge": ["POST /readings/{reading_id}/review", "POST /studies/{study}/verdict"],
+    "oversee": ["GET /service"],
+    "release": [
+        "POST /service/ask",
+        "POST /service/confirm",
+        "POST /service/stop",
+        "POST /service/back",
+        "POST /service/limits",
+    ],
     "compare": ["GET /agreement"],
     "open": [
         "GET /studies/{study}",

@@ -9,6 +9,7 @@ from typing import Any
 
 from pneumoscope.config import Role
 from pneumoscope.filing import Status
+from pneumoscope.fleet.messages import Answer, Mode
 from pneumoscope.records import ZONES, Category, Region
 from pneumoscope.results.words import LITTLE_LESION_ML
 from pneumoscope.server.language import ENGLISH, current, say
@@ -26,6 +27,7 @@ STATES = {
     StudyState.WAITING: N_("waiting"),
     StudyState.READING: N_("reading"),
     StudyState.READ: N_("ready"),
+    StudyState.HELD: N_("held"),
     StudyState.REFUSED: N_("refused"),
     StudyState.FAILED: N_("failed"),
     SENT: N_("delivered"),
@@ -53,6 +55,12 @@ CATEGORIES = {
     Category.INDETERMINATE: N_("indeterminate"),
     Category.NO_SIGN: N_("no sign"),
     Category.CANNOT_SAY: N_("cannot say"),
+}
+#: As people say it of a study without a model's word.
+VERDICTS = {
+    Answer.SIGN: CATEGORIES[Category.SIGN],
+    Answer.INDETERMINATE: CATEGORIES[Category.INDETERMINATE],
+    Answer.NO_SIGN: CATEGORIES[Category.NO_SIGN],
 }
 #: For narrow places.
 SHORT_CATEGORIES = {**CATEGORIES, Category.SIGN: N_("sign")}
@@ -109,10 +117,32 @@ ACTIONS = {
     "resend": N_("resend"),
     "retrieve": N_("retrieve"),
     "review": N_("review"),
+    "service": N_("service"),
     "subscribe": N_("subscribe"),
     "update work item": N_("update work item"),
     "upload": N_("upload"),
+    "verdict": N_("verdict"),
     "view": N_("view"),
+}
+#: What becomes of the readings of the model in service, and what was decided about it.
+MODES = {
+    Mode.SHADOW: N_("in shadow: it reads, and nothing of it is shown"),
+    Mode.LIVE: N_("live"),
+    Mode.STOPPED: N_("out of service"),
+}
+ACTS = {
+    "begin": N_("joined a fleet"),
+    "ask release": N_("release asked for"),
+    "release": N_("released"),
+    "candidate": N_("candidate on trial"),
+    "withdraw": N_("candidate withdrawn"),
+    "ask promote": N_("change of model asked for"),
+    "promote": N_("candidate put in service"),
+    "back": N_("back to the previous model"),
+    "stop": N_("taken out of service"),
+    "ask resume": N_("resumption asked for"),
+    "resume": N_("in service again"),
+    "limits": N_("own limits set"),
 }
 ACTION_OUTCOMES = {"success": N_("success"), "refused": N_("refused"), "failed": N_("failed")}
 #: What became of the objects of an upload.
@@ -152,6 +182,9 @@ REASONS = {
     "too-thick": N_("The slices are too thick or too far apart."),
     "gap": N_("There is a gap between slices."),
     "too-many-missing": N_("Too many slices are missing."),
+    "shadow-mode": N_("The model in service has not been released here; nothing that it found is shown or sent."),
+    "model-stopped": N_("The model was taken out of service; nothing that it found is shown or sent."),
+    "model-changed": N_("Another model came into service while the study was read; it is read again."),
     "reader-crashed": N_("The program that reads died on this study."),
     "reader-failed": N_("The program that reads does not start."),
     "workflow-lost": N_("The reading was lost again and again."),

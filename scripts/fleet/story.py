@@ -1,0 +1,456 @@
+"""What `make fleet` does: a hub and 26 hospitals in 16 provinces on this machine, and what befalls them in ten minutes.
+
+None of the names is of a real place; the patients are phantoms. Everything else is real: each hospital runs a node of its own,
+with a receiver, a worker and a member process and a database; scanners send by DICOM; hub and hospitals speak mutual TLS.
+"""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+from site_node import Scanner, Site
+
+from pneumoscope.config import Settings, load_settings
+from pneumoscope.fleet.messages import AlarmKind, Mode, Window
+from pneumoscope.hub.inviting import invite
+from pneumoscope.hub.prepare import prepare as prepare_hub
+from pneumoscope.models import DEFAULT_BUNDLE, load_bundle
+from pneumoscope.models.library import install
+from pneumoscope.node.prepare import FIRST, first_account
+from pneumoscope.phantom import SAMPLE, PhantomSpec, render, write_dicom
+from pneumoscope.store import Database, now, service
+from pneumoscope.store.fleet_schema import alarm, fleet_window, observation
+from pneumoscope.store.hub_schema import rollout, rollout_site, site_window
+from pneumoscope.store.hub_schema import site as hub_site
+from pneumoscope.training.signing import make_key, sign, write_manifest
+
+FOLDER = Path("build/fleet").absolute()
+COMMAND = [sys.executable, "-m", "pneumoscope.cli"]
+#: Ten minutes stand for some days: a window of counts is 45 seconds, a report comes every three.
+WINDOW_S, EVERY_S = 45.0, 3.0
+PLACES = {
+    "Alder": ("General", "Harbour"),
+    "Birch": ("General", "Hill"),
+    "Cedar": ("General", "Lake"),
+    "Elm": ("General", "Bridge"),
+    "Fir": ("General", "Valley"),
+    "Hazel": ("General", "Market"),
+    "Juniper": ("General", "Mill"),
+    "Larch": ("General", "North"),
+    "Maple": ("General", "Quay"),
+    "Oak": ("General", "Ridge"),
+    "Pine": ("General",),
+    "Poplar": ("General",),
+    "Rowan": ("General",),
+    "Spruce": ("General",),
+    "Willow": ("General",),
+    "Yew": ("General",),
+}
+SCANNERS = (
+    Scanner("SIEMENS", "B60f"),
+    Scanner("GE MEDICAL SYSTEMS", "LUNG"),
+    Scanner("Philips", "B"),
+    Scanner("CANON_MEC", "FC08"),
+    Scanner("UIH", "B_SOFT_B"),
+)
+CANARIES = ("Alder General", "Birch General", "Cedar General")
+DRIFTING, AWAY, WRONG = "Maple Quay", "Fir Valley", "Oak Ridge"
+#: Studies that a site gets at once, all sick or all well, so that hardly a count is small enough to be hidden.
+BURST = 6
+SICK_SHARE = 0.4
+#: Where less of a window is left than a burst takes, the next one is waited for.
+BURST_S = 28.0
+console = Console(highlight=False)
+begun_s = time.monotonic()
+
+
+def say(text: str) -> None:
+    """With the time since the start."""
+    console.print(f"[dim]{time.monotonic() - begun_s:4.0f} s[/dim]  {text}")
+
+
+def until(condition: Callable[[], object], what: str, *, patience_s: float = 240, every_s: float = 0.5) -> None:
+    """Wait."""
+    give_up_at = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise SystemExit(f"Waited {patience_s:.0f} s in vain for {what}; the logs are in {FOLDER}.")
+        time.sleep(every_s)
+
+
+class Hub:
+    """The hub's process, and what its operator types."""
+
+    def __init__(self, port: int, sites_port: int, public_key: Path) -> None:
+        self.folder = FOLDER / "hub"
+        trusted = self.folder / "home" / "trusted_keys"
+        trusted.mkdir(parents=True)
+        shutil.copy(public_key, trusted)
+        self.config = self.folder / "hub.toml"
+        self.config.write_text(
+            f'[node]\nfolder = "{self.folder / "kept"}"\n[logs]\nlevel = "warning"\n'
+            f'[hub]\nname = "localhost"\nhost = "127.0.0.1"\nport = {port}\nsites_port = {sites_port}\n'
+            f"[hub.policy]\nwindow_s = {WINDOW_S}\nevery_s = {EVERY_S}\nacceptance_cases = 4\nacceptance_auc = 0.7\n"
+            "wait_s = 600\n"
+            "[hub.gate]\nhours = 0\npairs = 12\nreadings = 12\nsites_share = 0.6\n"
+        )
+        self.settings: Settings = load_settings(self.config)
+        self.environment = {**os.environ, "PNEUMOSCOPE_CONFIG": str(self.config), "PNEUMOSCOPE_HOME": str(self.folder / "home")}
+        prepare_hub(self.settings).database.close()
+        self.database = Database(self.settings.database_url)
+        with (self.folder / "hub.log").open("wb") as log:
+            self.process = subprocess.Popen([*COMMAND, "hub"], env=self.environment, stdout=log, stderr=log)
+        until(lambda: listening(sites_port), "the hub", patience_s=60)
+
+    def types(self, *words: str) -> str:
+        """A command of `pneumoscope hub`, as its operator types it."""
+        shown = " ".join(
+            f"'{word}'" if " " in word else os.path.relpath(word) if word.startswith("/") else word for word in words
+        )
+        console.print(f"        [bold]$ pneumoscope hub {shown}[/bold]")
+        done = subprocess.run([*COMMAND, "hub", *words], env=self.environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        return done.stdout.strip()
+
+    def rows(self, query: sa.Select) -> list[sa.RowMapping]:
+        """What it keeps."""
+        with self.database.look() as db:
+            return list(db.execute(query).mappings())
+
+    def sites(self) -> dict[str, sa.RowMapping]:
+        """By title."""
+        return {row["title"]: row for row in self.rows(sa.select(hub_site))}
+
+    def running(self, model: str) -> list[str]:
+        """Titles of sites where a model serves live."""
+        return [title for title, row in self.sites().items() if row["model"] == model and row["mode"] == Mode.LIVE]
+
+    def rollout(self, model: str) -> sa.RowMapping:
+        """Of a model, the newest."""
+        query = sa.select(rollout).where(rollout.c.model == model).order_by(rollout.c.started_at.desc())
+        return self.rows(query)[0]
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_ports(number: int) -> list[int]:
+    held = [socket.socket() for _ in range(number)]
+    for one in held:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def make_phantoms(folder: Path) -> dict[tuple[str, bool], Path]:
+    """Small chests, sick and well, as the usual scanners and one that was changed show them."""
+    usual = PhantomSpec(slices=30, slice_spacing_mm=10.0, slice_thickness_mm=2.0, size_px=192, pixel_spacing_mm=1.9)
+    changed = replace(usual, slice_thickness_mm=5.0, noise_hu=45.0)
+    made = {}
+    for look, spec in (("usual", usual), ("changed", changed)):
+        for sick in (True, False):
+            made[look, sick] = folder / f"{look}-{'sick' if sick else 'well'}"
+            write_dicom(render(replace(spec, lesions=SAMPLE.lesions if sick else ())), made[look, sick])
+    return made
+
+
+def make_models(folder: Path) -> tuple[Path, dict[str, Path]]:
+    """A key for this fleet alone, and two models: one as good as the shipped one, one that calls nearly everything sick."""
+    folder.mkdir(parents=True)
+    secret, public = folder / "maker.pem", folder / "maker.pub"
+    make_key(secret, public)
+    shipped = load_bundle()
+    models = {}
+    for version, change in (("0.9.0", {"slope": shipped.calibration.slope * 1.02}), ("0.9.1", {"intercept": 12.0})):
+        bundle = folder / f"lung-lesion-{version}"
+        shutil.copytree(DEFAULT_BUNDLE, bundle, ignore=shutil.ignore_patterns("__pycache__"))
+        calibration = replace(shipped.calibration, **change)
+        write_manifest(bundle, version=version, lesion_threshold=shipped.lesion_threshold, calibration=calibration)
+        sign(bundle, secret)
+        models[f"lung-lesion {version}"] = bundle
+    return public, models
+
+
+class Story:
+    """The fleet and what happens to it."""
+
+    def __init__(self) -> None:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        self.public, self.models = make_models(FOLDER / "models")
+        self.good, self.bad = self.models
+        self.phantoms = make_phantoms(FOLDER / "phantoms")
+        number = sum(map(len, PLACES.values()))
+        port, sites_port, *dicom_ports = free_ports(number + 2)
+        self.hub = Hub(port, sites_port, self.public)
+        self.sites: dict[str, Site] = {}
+        self.shown: list[tuple[str, bool, str]] = []
+        names = [(f"{province} {name}", province) for province, given in PLACES.items() for name in given]
+        for k, (title, province) in enumerate(names):
+            folder = FOLDER / "sites" / title.replace(" ", "-").lower()
+            site = Site(title, province, folder, SCANNERS[k % len(SCANNERS)], dicom_ports[k], random.Random(k))
+            site.promotion = "people" if title == DRIFTING else "hub"
+            self.sites[title] = site
+
+    def show(self, what: str, right: bool, detail: str = "") -> None:
+        """Note one of the things to be shown."""
+        self.shown.append((what, right, detail))
+        say(f"{'[green]shown[/green]' if right else '[red]not shown[/red]'}: {what}{f' ({detail})' if detail else ''}")
+
+    def every(self) -> list[Site]:
+        """All sites."""
+        return list(self.sites.values())
+
+    def join(self) -> None:
+        """All sites join, in shadow."""
+        for site in self.every():
+            site.prepare(self.public)
+            token = invite(self.hub.settings, title=site.title, province=site.province, again="", actor="operator")
+            site.join(token, keep_live=site.title == DRIFTING)  # that one serves for long
+            site.start()
+        until(lambda: sum(row["heard_at"] is not None for row in self.hub.sites().values()) == len(self.sites), "all reports")
+        modes = {row["mode"] for row in self.hub.sites().values()}
+        right = len(self.hub.sites()) == 26 and modes == {"shadow", "live"}
+        self.show("26 hospitals in 16 provinces join", right, "in shadow, save one that served before")
+
+    def window(self, *busy: Site, fresh: int = 0, healthy: int = 0) -> None:
+        """One window of counts: a burst for each of ``busy`` and for ``fresh`` more sites that are in shadow, all read in it.
+
+        What was read is answered by each site's reader; sites in shadow are released by two of its people then.
+        """
+        chosen, self.fresh = self.fresh[:fresh], self.fresh[fresh:]
+        left_s = WINDOW_S - time.time() % WINDOW_S
+        if left_s < BURST_S:
+            time.sleep(left_s + 0.3)
+        sites = [*busy, *chosen]
+        for site in sites:
+            sick = not healthy and site.chance.random() < SICK_SHARE
+            for _ in range(BURST):
+                site.scan(self.phantoms, sick=sick)
+        for _ in range(healthy):
+            self.sites[WRONG].scan(self.phantoms, sick=False)
+        sites = [*sites, self.sites[WRONG]] if healthy else sites
+        started_s = time.time()
+        until(lambda: not any(site.unread for site in sites), "readings", patience_s=300)
+        if time.time() // WINDOW_S > started_s // WINDOW_S:
+            say("[yellow]this machine took longer than a window for its studies; some counts will be hidden[/yellow]")
+        for site in sites:
+            site.answer()
+        for site in chosen:
+            with site.database.begin() as db:
+                service.release(db, actor="head of radiology", second="physicist", reason="agrees with our readers in shadow")
+
+    def of_stage(self, number: int) -> list[Site]:
+        """Sites of a stage of the newest roll-out."""
+        query = (
+            sa.select(hub_site.c.title)
+            .join(rollout_site, rollout_site.c.site == hub_site.c.id)
+            .join(rollout, rollout.c.id == rollout_site.c.rollout)
+            .where(rollout_site.c.stage == number)
+            .order_by(rollout.c.started_at.desc(), hub_site.c.title)
+        )
+        return [self.sites[row["title"]] for row in self.hub.rows(query) if row["title"] not in (DRIFTING, AWAY, WRONG)]
+
+    def reach(self, phase: str, stage: int) -> None:
+        """Wait for the roll-out to come to a phase of a stage, and for its sites to say so."""
+        wanted = {"shadow": "candidate", "live": "model"}[phase]
+        sites = [site.title for site in self.of_stage(stage)][:2]
+
+        def there() -> bool:
+            row = self.hub.rollout(self.good)
+            known = self.hub.sites()
+            return (row["stage"], row["phase"]) == (stage, phase) and all(known[t][wanted] == self.good for t in sites)
+
+        until(there, f"stage {stage + 1} in {phase}", patience_s=3 * WINDOW_S)
+        say(f"stage {stage + 1} of the roll-out is {'in shadow' if phase == 'shadow' else 'in service'}")
+
+    def shadow(self) -> None:
+        """The first studies, of which nobody sees a result, until two people of each site release the model."""
+        first = [self.sites[title] for title in (*CANARIES, AWAY, WRONG)]
+        self.fresh = [*first, *(site for site in self.every() if site not in first and site.title != DRIFTING)]
+        self.window(fresh=6)
+        with first[0].database.look() as db:
+            held = sa.select(sa.func.count()).select_from(observation).where(observation.c.mode == Mode.SHADOW)
+            number = db.execute(held).scalar()
+        self.show("in shadow a node reads everything and shows nothing", number == BURST, "readers' verdicts are blind")
+        self.sites[DRIFTING].remember(first[0], readings=280, days=14)
+        self.sites[AWAY].stop("member")
+        say(f"{AWAY} is cut off from the hub; it reads on")
+
+    def roll_out(self) -> None:
+        """A good model comes to every site by stages."""
+        canaries, away = [self.sites[title] for title in CANARIES], self.sites[AWAY]
+        self.hub.types("offer", str(self.models[self.good]))
+        self.hub.types("roll-out", self.good, *(word for title in CANARIES for word in ("--canary", title)), "--share", "0.25")
+        self.reach("shadow", 0)
+        self.window(*canaries, fresh=3)
+        self.reach("live", 0)
+        self.window(*canaries, fresh=4)
+        self.reach("shadow", 1)
+        self.show("canaries first: shadow, gate, service, gate", set(CANARIES) <= set(self.hub.running(self.good)))
+        silent = self.alarms(AlarmKind.SILENT)
+        self.show("the site that went silent is seen", AWAY in silent, f"in trouble: {', '.join(silent)}")
+        self.window(*self.of_stage(1)[:2], away, fresh=3)
+        self.reach("live", 1)
+        self.window(*self.of_stage(1)[:2], fresh=4)
+        away.start("member")
+        say(f"{AWAY} reaches the hub again")
+        self.reach("shadow", 2)
+        self.window(*self.of_stage(2)[:2], fresh=3)
+        self.reach("live", 2)
+        self.window(*self.of_stage(2)[:2], fresh=9)
+        expected = {site.title for site in self.every()} - {DRIFTING}
+        until(lambda: set(self.hub.running(self.good)) == expected, "all sites", patience_s=2 * WINDOW_S)
+        waits = json.dumps(self.hub.sites()[DRIFTING]["service"])
+        detail = f"{len(expected)} sites run {self.good}; at {DRIFTING} it waits for two people, as that site chose"
+        self.show("promotion by stages", '"waits_for_people": true' in waits, detail)
+
+    def trouble(self) -> None:
+        """A bad model, a wrong one that a site put in service by hand, and a scanner that was changed."""
+        canaries = [self.sites[title] for title in CANARIES]
+        drifting = self.sites[DRIFTING]
+        self.hub.types("offer", str(self.models[self.bad]))
+        self.hub.types("roll-out", self.bad, *(word for title in CANARIES for word in ("--canary", title)))
+        beside = [site["candidate"] for title, site in self.hub.sites().items() if title in CANARIES]
+        until(lambda: self.bad in beside or self.hub.sites()[CANARIES[0]]["candidate"] == self.bad, "the bad model in shadow")
+        drifting.scanner = replace(drifting.scanner, look="changed", ConvolutionKernel="B20f")
+        self.put_by_hand(self.sites[WRONG])
+        say(f"the scanner of {DRIFTING} is changed; at {WRONG} two people put {self.bad} in service by hand")
+        self.window(*canaries, drifting, healthy=12)
+        self.window(drifting, healthy=12)
+        until(lambda: self.hub.rollout(self.bad)["state"] == "paused", "the gate", patience_s=2 * WINDOW_S)
+        reason = self.hub.rollout(self.bad)["reason"]
+        nowhere = set(self.hub.running(self.bad)) <= {WRONG}
+        self.show("a bad model never gets beyond shadow at its canaries", nowhere, reason)
+        self.hub.types("back", "--reason", "calls healthy lungs sick")
+        until(lambda: all(not self.hub.sites()[title]["candidate"] for title in CANARIES), "the canaries to go back")
+        self.show("one command takes it back", set(CANARIES) <= set(self.hub.running(self.good)))
+
+    def watched(self) -> None:
+        """What the sites' own watches found."""
+        wrong = self.sites[WRONG]
+        until(lambda: self.hub.sites()[WRONG]["mode"] == Mode.STOPPED, "the stop rule", patience_s=180)
+        with wrong.database.look() as db:
+            state = service.current(db, "")
+        self.show("the stop rule takes a wrong model out of service", state.actor == service.STOP_RULE, state.reason)
+        with wrong.database.begin() as db:
+            service.back(db, actor="head of radiology", reason="the model before it was right")
+        until(lambda: WRONG in self.hub.running(self.good), "the model before")
+        self.show("its people take it back to the model before", right=True)
+        kinds = (AlarmKind.INPUT_DRIFT, AlarmKind.SCORE_DRIFT)
+        until(lambda: DRIFTING in self.alarms(*kinds), "the drift", patience_s=180)
+        self.show("the changed scanner is flagged, and no other", self.alarms(*kinds) == [DRIFTING])
+
+    def put_by_hand(self, site: Site) -> None:
+        """Two people of a site promote a model without a trial, as nobody should."""
+        os.environ["PNEUMOSCOPE_HOME"] = str(site.folder / "home")
+        install(self.models[self.bad])
+        with site.database.begin() as db:
+            service.propose(db, self.bad, actor="head of radiology")
+            service.promote(db, actor="head of radiology", second="physicist", reason="looked better in a paper")
+
+    def alarms(self, *kinds: AlarmKind) -> list[str]:
+        """Titles of sites where such an alarm stands."""
+        query = sa.select(hub_site.c.title).join(alarm, alarm.c.site == hub_site.c.id).where(alarm.c.kind.in_(kinds))
+        return sorted({row["title"] for row in self.hub.rows(query.where(alarm.c.ended_at.is_(None)))})
+
+    def compare(self) -> None:
+        """The hub's picture against what each site has in its own database."""
+        last = now() + timedelta(seconds=WINDOW_S)
+        until(lambda: now() > last, "the last window to close", patience_s=2 * WINDOW_S)
+        until(self.all_told, "the last windows to be told", patience_s=60)
+        at_hub = {(row["site"], row["start"]): json.loads(row["content"]) for row in self.hub.rows(sa.select(site_window))}
+        ids = {title: row["id"] for title, row in self.hub.sites().items()}
+        same, least, most, true = True, 0, 0, 0
+        for site in self.every():
+            with site.database.look() as db:
+                own = db.execute(sa.select(fleet_window)).mappings().all()
+                truth = sa.select(sa.func.count()).select_from(observation)
+                mine = observation.c.role == "present", observation.c.StudyInstanceUID != ""
+                true += db.execute(truth.where(*mine)).scalar() or 0
+            for row in own:
+                told = Window.model_validate(at_hub.get((ids[site.title], row["start"])))
+                same &= told == Window.model_validate(row["content"])
+                least += 1 if told.studies is None else told.studies
+                most += 4 if told.studies is None else told.studies
+        sent = sum(len(site.truth) for site in self.every())
+        away = [row for row in at_hub if row[0] == ids[AWAY]]
+        self.show(
+            "the site that was away caught up",
+            len(away) > 0 and AWAY not in self.alarms(AlarmKind.SILENT),
+            f"{len(away)} windows",
+        )
+        right = same and least <= true <= most and true == sent
+        between = f"{least}" if least == most else f"{least} to {most}"
+        self.show("the picture is right to the study", right, f"{sent} sent, {true} read, {between} at the hub")
+
+    def all_told(self) -> bool:
+        """Whether every site's windows are with the hub up to now."""
+        until_now = now() - timedelta(seconds=WINDOW_S + 10)
+        for site in self.every():
+            with site.database.look() as db:
+                starts = db.execute(sa.select(fleet_window.c.start, fleet_window.c.kept_at)).all()
+            if (
+                not starts
+                or any(kept is None for _, kept in starts)
+                or max(start for start, _ in starts) < until_now - timedelta(seconds=WINDOW_S)
+            ):
+                return False
+        return True
+
+    def end(self) -> None:
+        """Stop everything."""
+        for site in self.every():
+            for process in site.processes.values():
+                process.terminate()
+        for site in self.every():
+            site.stop()
+        self.hub.process.terminate()
+        self.hub.process.wait()
+
+
+def main() -> int:
+    """Tell the story; the exit status says whether all of it was shown."""
+    story = Story()
+    try:
+        for part in (story.join, story.shadow, story.roll_out, story.trouble, story.watched, story.compare):
+            part()
+        table = Table("what", "shown", title=f"26 hospitals, 16 provinces, one picture, {time.monotonic() - begun_s:.0f} s")
+        for what, right, detail in story.shown:
+            table.add_row(f"{what} ({detail})" if detail else what, "[green]yes[/green]" if right else "[red]NO[/red]")
+        console.print(table)
+        story.hub.types("export", str(FOLDER / "fleet.csv"))
+        hold(story)
+    finally:
+        story.end()
+    return 0 if all(right for _, right, _ in story.shown) else 1
+
+
+def hold(story: Story) -> None:
+    """Leave the hub to be looked at, where somebody sits before it."""
+    if not sys.stdin.isatty():
+        return
+    password = first_account(story.hub.settings)
+    address = f"https://localhost:{story.hub.settings.hub.port}/"
+    say(f"Look at {address} as {FIRST}, first password {password}. Enter ends the fleet.")
+    input()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

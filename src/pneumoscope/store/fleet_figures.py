@@ -14,7 +14,7 @@ from pneumoscope.store.hub_schema import province_day, site, site_window, window
 from pneumoscope.store.windows import COUNTED
 
 #: Counts, each of a column with its name and one with ``_most``.
-NAMES = tuple(name for name in COUNTED if not name.endswith(("_most", "_likely")))
+NAMES = tuple(name for name in COUNTED if f"{name}_most" in COUNTED)
 _LIKELY = tuple(name.removesuffix("_likely") for name in COUNTED if name.endswith("_likely"))
 _MEMBER = sa.and_(site.c.joined_at.is_not(None), site.c.shut_at.is_(None))
 
@@ -25,6 +25,7 @@ class Figures:
 
     spans: Mapping[str, Span]
     likely: Mapping[str, int]
+    untold: int = 0  # windows of which nothing is known
 
     def __getattr__(self, name: str) -> Span:
         """A sum."""
@@ -51,7 +52,7 @@ class Figures:
 
 def _figures(row: sa.RowMapping) -> Figures:
     spans = {name: Span(least=row[name], most=row[f"{name}_most"]) for name in NAMES}
-    return Figures(spans=spans, likely={name: row[f"{name}_likely"] for name in _LIKELY})
+    return Figures(spans=spans, likely={name: row[f"{name}_likely"] for name in _LIKELY}, untold=row["untold"])
 
 
 def _sums(table: sa.Table, names: Iterable[str] = COUNTED) -> list[sa.Label[int]]:

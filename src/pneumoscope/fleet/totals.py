@@ -109,8 +109,8 @@ def _part(whole: Count, part: Count, *, read: Estimate) -> tuple[Estimate, Estim
     if whole is None and part is not None:  # it is hidden where the other part would follow
         found = alone(part) + alone(None)
         return found._replace(most=max(found.most, read.most)), alone(part)
-    if whole is None:
-        return alone(None), alone(None)
+    if whole is None:  # as many as were read, or one: they are in no sum
+        return _NONE, _NONE
     return alone(whole), within(whole, (part, None if part is None else whole - part), order=(0,))[0]
 
 

@@ -37,6 +37,11 @@ def test_a_total_that_is_hidden_follows_from_its_parts() -> None:
     assert (row["agreed"], row["agreed_most"], row["agreed_likely"]) == (1, 29, 28)
 
 
+def test_answers_that_are_hidden_altogether_are_in_no_sum() -> None:
+    (row,) = totals(window(midnight(), model_window(agreement=Agreement(answers=None, agreed=None))))
+    assert (row["answers"], row["answers_most"], row["agreed_most"]) == (0, 0, 0)
+
+
 def test_a_window_without_readings_counts_its_studies() -> None:
     (row,) = totals(window(midnight(), studies=7).model_copy(update={"models": ()}))
     assert (row["studies"], row["number"], row["model"]) == (7, 0, "")

@@ -190,10 +190,12 @@ def settle(reading_id: str, answer: dict[str, Any]) -> str:
         service.keep(db)  # from here to the end nobody stops or releases anything
         found = bench.serving(db)
         row = readings.find(db, reading_id)
-        if row is not None and answer["outcome"] == "read":
+        if row is None:  # its study was removed
+            return "over"
+        if answer["outcome"] == "read":
             return _with_results(db, row, answer, filed, found)
         outcome = _without_results(db, reading_id, answer)
-        if row is not None and outcome in (ReadingState.REFUSED, ReadingState.FAILED):
+        if outcome in (ReadingState.REFUSED, ReadingState.FAILED):
             after = readings.get(db, reading_id)
             serving.observe(db, after, {**answer, "outcome": outcome, "code": after["code"]}, found)
         return outcome
@@ -215,17 +217,17 @@ def _with_results(
         readings.put_back(db, reading_id, after=timedelta(0), code=CHANGED[0], message=CHANGED[1], more_attempts=-1)
         outcome = "retried"
     elif not found.is_live:
-        serving.hold(db, reading_id, answer, found)
-        serving.observe(db, row, answer, found)
+        if serving.hold(db, reading_id, answer, found):
+            serving.observe(db, row, answer, found)
         outcome = "held"
     elif filed is None:  # it was released while it read
         readings.put_back(db, reading_id, after=timedelta(0), code=CHANGED[0], message=CHANGED[1], more_attempts=-1)
         outcome = "retried"
     else:
-        readings.finish(db, reading_id, summary=filed.summary, parcels=filed.parcels)
-        filed.file(db)
-        outbox.post(db, reading_id, [destination.name for destination in bench.settings.destinations])
-        serving.observe(db, row, answer, found)
+        if readings.finish(db, reading_id, summary=filed.summary, parcels=filed.parcels):  # not by another meanwhile
+            filed.file(db)
+            outbox.post(db, reading_id, [destination.name for destination in bench.settings.destinations])
+            serving.observe(db, row, answer, found)
         return "read"
     _forget(reading_id, answer)
     return outcome

@@ -14,7 +14,8 @@ from pneumoscope.store.hub_schema import province_day, site, site_window, window
 from pneumoscope.store.windows import COUNTED
 
 #: Counts, each of a column with its name and one with ``_most``.
-NAMES = tuple(name for name in COUNTED if not name.endswith("_most"))
+NAMES = tuple(name for name in COUNTED if not name.endswith(("_most", "_likely")))
+_LIKELY = tuple(name.removesuffix("_likely") for name in COUNTED if name.endswith("_likely"))
 _MEMBER = sa.and_(site.c.joined_at.is_not(None), site.c.shut_at.is_(None))
 
 
@@ -23,6 +24,7 @@ class Figures:
     """Sums of windows, by the names of the columns."""
 
     spans: Mapping[str, Span]
+    likely: Mapping[str, int]
 
     def __getattr__(self, name: str) -> Span:
         """A sum."""
@@ -34,21 +36,22 @@ class Figures:
     @property
     def positive(self) -> Share:
         """Studies with signs of COVID-19 pneumonia, of those that were read."""
-        return Share(hits=self.sign, n=self.read)
+        return Share(hits=self.sign, n=self.read, likely=self.likely["sign"])
 
     @property
     def heavy(self) -> Share:
         """Studies with at least a quarter of the lung involved, of those that were read."""
-        return Share(hits=self.involved, n=self.read)
+        return Share(hits=self.involved, n=self.read, likely=self.likely["involved"])
 
     @property
     def agreement(self) -> Share:
         """Answers that agree."""
-        return Share(hits=self.agreed, n=self.answers)
+        return Share(hits=self.agreed, n=self.answers, likely=self.likely["agreed"])
 
 
 def _figures(row: sa.RowMapping) -> Figures:
-    return Figures(spans={name: Span(least=row[name] or 0, most=row[f"{name}_most"] or 0) for name in NAMES})
+    spans = {name: Span(least=row[name], most=row[f"{name}_most"]) for name in NAMES}
+    return Figures(spans=spans, likely={name: row[f"{name}_likely"] for name in _LIKELY})
 
 
 def _sums(table: sa.Table) -> list[sa.Label[int]]:
@@ -153,7 +156,7 @@ def _figure(sums: sa.Subquery, order: str) -> sa.ColumnElement[Any]:
         return sums.c.studies + sums.c.studies_most
     hits, of = _SHARES[order]
     whole = sums.c[of] + sums.c[f"{of}_most"]
-    return (sums.c[hits] + sums.c[f"{hits}_most"]) * 1.0 / sa.func.nullif(whole, 0)
+    return 2.0 * sums.c[f"{hits}_likely"] / sa.func.nullif(whole, 0)
 
 
 def _in_trouble() -> sa.ColumnElement[bool]:
@@ -197,6 +200,14 @@ def census(db: sa.Connection, *, heard_since: datetime) -> dict[str, Census]:
         row["province"]: Census(joined=row["joined"], heard=row["heard"], live=row["live"], troubled=row["troubled"])
         for row in rows
     }
+
+
+def waiting(db: sa.Connection) -> Span:
+    """Studies that wait in all hospitals, as they said last."""
+    hidden = sa.func.coalesce(sa.func.sum(sa.case((site.c.waiting.is_(None), 1), else_=0)), 0)
+    query = sa.select(sa.func.coalesce(sa.func.sum(site.c.waiting), 0), hidden).where(_MEMBER, site.c.heard_at.is_not(None))
+    known, unknown = db.execute(query).one()
+    return Span(least=known + unknown, most=known + 4 * unknown)
 
 
 def invited(db: sa.Connection) -> list[sa.RowMapping]:

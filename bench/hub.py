@@ -14,6 +14,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import ssl
 import subprocess
@@ -95,6 +96,8 @@ def main() -> None:
     finally:
         hub.terminate()
         hub.wait()
+        if not given.serve:
+            shutil.rmtree(folder)
 
 
 def measure(folder: Path, given: argparse.Namespace) -> None:

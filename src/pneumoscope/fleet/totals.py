@@ -42,21 +42,43 @@ def alone(count: Count) -> Estimate:
     return Estimate(1, _MOST_HIDDEN, _LIKELY) if count is None else Estimate(count, count, count)
 
 
-def within(total: Count, cells: Sequence[Count], *, order: Iterable[int] = ()) -> list[Estimate]:
+def within(total: Count | Estimate, cells: Sequence[Count], *, order: Iterable[int] = ()) -> list[Estimate]:
     """The cells of a table with its ``total``. ``order``: the hidden one that comes first in it likely has what is left."""
     hidden = [place for place, count in enumerate(cells) if count is None]
     found = [alone(count) for count in cells]
     if total is None or not hidden:
         return found
-    left = max(total - sum(count for count in cells if count is not None), len(hidden))
-    others = len(hidden) - 1
+    whole = total if isinstance(total, Estimate) else alone(total)
+    others, known = len(hidden) - 1, sum(count for count in cells if count is not None)
+    lowest, most, likely = (max(end - known, len(hidden)) for end in whole)
     first = next((place for place in order if cells[place] is None), hidden[0])
-    small = min(_LIKELY, left // len(hidden))
+    small = min(_LIKELY, likely // len(hidden))
     for place in hidden:
         # a few may be in no cell at all, such as readings without a score
-        least = max(1, left - _MOST_HIDDEN) if not others else 1
-        found[place] = Estimate(least, left - others, left - others * small if place == first else small)
+        least = max(1, lowest - _MOST_HIDDEN) if not others else 1
+        found[place] = Estimate(least, most - others, likely - others * small if place == first else small)
     return found
+
+
+def whole_of(tables: Iterable[Sequence[Count]]) -> Estimate | None:
+    """A hidden total, by the ``tables`` whose cells add up to it or to little less; None where they tell nothing.
+
+    A count that is hidden for the sake of another is the smallest of those that could be: no larger than one that is told.
+    """
+    least, most, likely = 1, 0, _LIKELY
+    fewest = None
+    for cells in tables:
+        told, hidden = [count for count in cells if count], sum(count is None for count in cells)
+        least = max(least, sum(told) + hidden)
+        if told:
+            end = sum(told) + hidden * max(_MOST_HIDDEN, min(told)) + _MOST_HIDDEN
+            most = min(most or end, end)
+            if fewest is None or hidden < fewest:
+                fewest, likely = hidden, sum(told) + hidden * _LIKELY
+    if not most:
+        return None
+    most = max(most, least)
+    return Estimate(least, most, min(max(likely, least), most))
 
 
 def totals(window: Window) -> list[dict[str, Any]]:
@@ -70,8 +92,16 @@ def _studies(window: Window) -> Estimate:
     if window.studies is not None:
         return alone(window.studies)
     ended = [model for model in window.models if model.role is Role.PRESENT]
-    parts = [alone(count) for model in ended for count in (model.read, *model.refused.values(), *model.failed.values())]
-    return sum(parts, _NONE) if parts else alone(None)
+    rest = [alone(count) for model in ended for count in (*model.refused.values(), *model.failed.values())]
+    return sum((*(_read(model) or _NONE for model in ended), *rest), _NONE) if ended else alone(None)
+
+
+def _read(model: ModelWindow) -> Estimate | None:
+    """Readings; None where all of their numbers are hidden, and there may be many."""
+    if model.read is not None:
+        return alone(model.read)
+    bins = (model.score.bins, model.involved_percent.bins, model.reading_s.bins)
+    return whole_of((list(model.categories.values()), *bins))
 
 
 def _part(whole: Count, part: Count) -> tuple[Estimate, Estimate]:
@@ -83,9 +113,14 @@ def _part(whole: Count, part: Count) -> tuple[Estimate, Estimate]:
 
 
 def _row(model: ModelWindow) -> dict[str, Any]:
+    read, named = _read(model), {"model": model.model, "role": model.role.value, "mode": model.mode.value}
+    return {**named, "untold": 1} if read is None else {**named, **_figures(model, read)}
+
+
+def _figures(model: ModelWindow, read: Estimate) -> dict[str, Any]:
     usual = (Answer.NO_SIGN, Answer.SIGN, Answer.INDETERMINATE, Answer.CANNOT_SAY)
-    told = dict(zip(usual, within(model.read, [model.categories.get(answer, 0) for answer in usual]), strict=True))
-    heavy = sum(within(model.read, model.involved_percent.bins)[_QUARTER:], _NONE)
+    told = dict(zip(usual, within(read, [model.categories.get(answer, 0) for answer in usual]), strict=True))
+    heavy = sum(within(read, model.involved_percent.bins)[_QUARTER:], _NONE)
     answers, agreed = _part(model.agreement.answers, model.agreement.agreed)
     paired = model.paired
     pairs, same = _part(paired.both, paired.same_category) if paired else (_NONE, _NONE)
@@ -93,20 +128,17 @@ def _row(model: ModelWindow) -> dict[str, Any]:
     centre = sorted(range(len(bins)), key=lambda place: abs(MIDDLES[place]))
     weights = [one.likely for one in within(paired.both if paired else 0, bins, order=centre)]
     return {
-        "model": model.model,
-        "role": model.role.value,
-        "mode": model.mode.value,
         "difference_sum": sum(weight * middle for weight, middle in zip(weights, MIDDLES, strict=False)),
         "differences": sum(weights),
         **_columns(
-            read=alone(model.read),
+            read=read,
             sign=told[Answer.SIGN],
             indeterminate=told[Answer.INDETERMINATE],
             no_sign=told[Answer.NO_SIGN],
             cannot_say=told[Answer.CANNOT_SAY],
             refused=sum(map(alone, model.refused.values()), _NONE),
             failed=sum(map(alone, model.failed.values()), _NONE),
-            involved=heavy._replace(most=min(heavy.most, alone(model.read).most)),
+            involved=heavy._replace(most=min(heavy.most, read.most)),
             answers=answers,
             agreed=agreed,
             pairs=pairs,

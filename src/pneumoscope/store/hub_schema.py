@@ -79,6 +79,7 @@ window_total = sa.Table(
     *_counts("involved"),  # with at least a quarter of the lung
     *_counts("answers", "agreed", "pairs", "same"),
     *_counts("sign", "involved", "agreed", "same", ends=("_likely",)),
+    *_counts("untold", ends=("",)),  # 1 where all numbers of its readings are hidden; then they are in no sum
     Column(
         "difference_sum", Float, nullable=False, server_default="0"
     ),  # of scores, candidate minus present, by middles of bins
@@ -96,6 +97,7 @@ province_day = sa.Table(
     *_counts("studies", "read", "sign", "indeterminate", "no_sign", "cannot_say", "refused", "failed", "involved"),
     *_counts("answers", "agreed"),
     *_counts("sign", "involved", "agreed", ends=("_likely",)),
+    *_counts("untold", ends=("",)),
 )
 
 #: A signed model that sites may fetch.

@@ -134,6 +134,7 @@ def test_people_log_in_before_they_see_anything(hub: Running) -> None:
         page = client.get("/", headers={"accept": "text/html"})
         assert (page.status_code, page.headers["location"]) == (303, "/login?next=%2F")
         assert client.get("/login").status_code == 200
+        assert client.get("/health").text == "up\n"
         assert client.get("/report").status_code == 401
 
 

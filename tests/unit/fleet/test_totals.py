@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from fleet_maker import candidate, midnight, model_window, window
 from pneumoscope.fleet.cells import hide_parts
-from pneumoscope.fleet.messages import Agreement, Answer
-from pneumoscope.fleet.totals import alone, totals, within
+from pneumoscope.fleet.messages import Agreement, Answer, Histogram
+from pneumoscope.fleet.totals import alone, totals, whole_of, within
 
 COUNTS = st.lists(st.integers(0, 60), min_size=4, max_size=4)
 
@@ -47,3 +47,24 @@ def test_scores_of_a_candidate_are_compared_by_the_middles_of_bins() -> None:
     assert (first["studies"], first["differences"]) == (40, 0)
     assert (second["pairs"], second["same"], second["difference_sum"], second["differences"]) == (100, 95, 0.0, 100)
     assert alone(None) == (1, 4, 2)
+
+
+def test_a_hidden_number_of_readings_follows_from_the_tables_it_is_in() -> None:
+    hidden = {Answer.SIGN: None, Answer.NO_SIGN: None}
+    one = model_window(read=40).model_copy(update={"read": None, "categories": hidden})
+    (row,) = totals(window(midnight(), one, studies=None))
+    assert row["read"] <= 40 <= row["read_most"] <= 44
+    assert row["studies"] <= 40 <= row["studies_most"] <= 44
+    assert row["sign_likely"] == 2
+    found = whole_of(([None, None], [None, 30, 6], [0, None, 41]))
+    assert found is not None
+    assert found.least == 42
+
+
+def test_a_window_that_hides_everything_is_in_no_sum_and_is_counted() -> None:
+    assert whole_of(([None], [0, None])) is None
+    bins = {"score": (None,) * 10, "involved_percent": (None,) * 7, "reading_s": (None,) * 7}
+    nothing = {name: Histogram(bins=cells) for name, cells in bins.items()}
+    one = model_window(read=40).model_copy(update={"read": None, "categories": {Answer.SIGN: None}, **nothing})
+    (row,) = totals(window(midnight(), one, studies=None))
+    assert (row["untold"], row["studies"], "read" in row) == (1, 0, False)

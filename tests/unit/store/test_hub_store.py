@@ -218,7 +218,7 @@ def test_a_model_that_fails_is_paused_and_taken_back_by_itself_and_may_begin_ane
     assert fleet.asked() == {"A": "back", "B": "back"}
     wish = fleet.wish("A")
     assert wish is not None
-    assert (wish.kind, wish.paused, wish.offer) == (WishKind.BACK, True, None)
+    assert (wish.kind, wish.paused, wish.offer) == (WishKind.BACK, False, None)
     with alone.begin() as db:
         steering.resume(db, fleet.row(), settings_hub(), actor="admin")
         with pytest.raises(Rejected, match="is running"):

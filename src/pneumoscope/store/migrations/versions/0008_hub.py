@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("sign_likely", sa.Integer(), server_default="0", nullable=False),
         sa.Column("involved_likely", sa.Integer(), server_default="0", nullable=False),
         sa.Column("agreed_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("untold", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("province", "day", name=op.f("pk_province_day")),
     )
     op.create_table(
@@ -158,6 +159,7 @@ def upgrade() -> None:
         sa.Column("involved_likely", sa.Integer(), server_default="0", nullable=False),
         sa.Column("agreed_likely", sa.Integer(), server_default="0", nullable=False),
         sa.Column("same_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("untold", sa.Integer(), server_default="0", nullable=False),
         sa.Column("difference_sum", sa.Float(), server_default="0", nullable=False),
         sa.Column("differences", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["site"], ["site.id"], name=op.f("fk_window_total_site")),

@@ -133,7 +133,7 @@ def _shift(
     #: The baseline itself is known so well only.
     of_days = (n[:until] ** 2).sum() / n[:until].sum() ** 2
     error = float(np.sqrt(1 / n[:until].sum() + spread[until - 1] ** 2 * of_days))
-    tolerated = max(_TOLERATED, 1.75 * error)
+    tolerated = max(_TOLERATED, 1.25 * error)
     ratios = of_means(means, n, spread=spread, tolerated=tolerated, shifts=_SHIFTS)
     ratios[:, :until] = 0
 

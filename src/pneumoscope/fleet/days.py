@@ -46,6 +46,11 @@ class Share:
     hits: float = 0.0
     n: float = 0.0
 
+    def add(self, hit: bool | None) -> None:
+        """One more; None: nothing is known of it."""
+        if hit is not None:
+            self.hits, self.n = self.hits + hit, self.n + 1
+
 
 @dataclass
 class Day:
@@ -120,11 +125,12 @@ def _day(start: datetime, rows: Sequence[Observed], late_s: float) -> Day:
     day.judged = sorted(
         (row.probability, row.answer == Answer.SIGN) for row in read if row.probability is not None and row.answer in sure
     )
-    members = [(row, ("", *groups_of(row.features))) for row in read]
-    for group in ("", *GROUPS):
-        inside = [row for row, groups in members if group in groups]
-        day.signs[group] = _share([row.category == Answer.SIGN for row in inside])
-        day.group_disagreed[group] = _share([_disagrees(row) for row in inside])
+    day.signs, day.group_disagreed = ({group: Share() for group in ("", *GROUPS)} for _ in range(2))
+    for row in read:
+        sign, disagrees = row.category == Answer.SIGN, _disagrees(row)
+        for group in ("", *groups_of(row.features)):
+            day.signs[group].add(sign)
+            day.group_disagreed[group].add(disagrees)
     return day
 
 

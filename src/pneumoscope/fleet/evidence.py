@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 
 Floats = NDArray[np.float64]
 #: How far evidence may run above its limit, as a logarithm: what has passed is so forgotten in about the time it took to find.
@@ -38,7 +38,7 @@ def gather(log_ratios: Floats, *, log_limit: float) -> Standing:
         evidence = np.minimum(np.logaddexp(0.0, evidence) + ratio, log_limit + np.log(alternatives) + _ABOVE)
         first = np.where(best > 0, first, batch)
         best = np.maximum(best, 0) + ratio
-        total = logsumexp(evidence) - np.log(alternatives)
+        total = np.logaddexp.reduce(evidence) - np.log(alternatives)
         if raised < 0 and total >= log_limit:
             since, raised, episodes = int(first[np.argmax(evidence)]), batch, episodes + 1
         elif raised >= 0 and total < log_limit / 2:

@@ -13,7 +13,7 @@ from pneumoscope.fleet.groups import GROUPS
 from pneumoscope.fleet.messages import WORDS, AlarmKind, Limits
 
 #: A baseline holds so many readings from so many batches (days) at least.
-BASELINE_READINGS, BASELINE_DAYS = 200, 7
+BASELINE_READINGS, BASELINE_DAYS = 200, 10
 #: Days of one site differ by its mix of cases: by so many standard deviations of a reading where nothing else is known,
 #: which counts as much as so many days.
 _DAY_SPREAD, _DAYS_KNOWN = 0.25, 7
@@ -21,7 +21,7 @@ _DAY_SPREAD, _DAYS_KNOWN = 0.25, 7
 _LAG = 7
 #: Changes smaller than so many standard deviations are nobody's alarm.
 _TOLERATED = 0.1
-_SHIFTS = (0.4, 0.9)
+_SHIFTS = (0.5, 1.0)
 #: How alike readings of one day are: shares against the policy's limits, and late ones, which come in a queue.
 _ALIKE, _ALIKE_LATE, _ALIKE_WORDS = 0.02, 0.05, 0.05
 _REST_DAYS = 28
@@ -103,16 +103,26 @@ def _day_spread(means: Floats, n: Floats, until: int) -> Floats:
     return spread[np.maximum(np.arange(len(n)) - _LAG, min(until, len(n)) - 1)]
 
 
+def _apart(scores: Floats, weights: Floats) -> Floats:
+    """How far each lies from the mean of its day, whose own place is watched elsewhere."""
+    n = weights.sum()
+    if n < 2:
+        return np.zeros_like(scores)
+    return np.minimum(np.abs(scores - np.average(scores, weights=weights)) * np.sqrt(n / (n - 1)), 3.0)
+
+
 def _shift(
-    kind: AlarmKind, subject: str, days: Sequence[Values], transform: Callable[[Floats], Floats] | None = None
+    kind: AlarmKind, subject: str, days: Sequence[Values], transform: Callable[[Floats, Floats], Floats] | None = None
 ) -> Stream:
-    """A shift of values from their own baseline; ``transform``: of the normal scores."""
+    """A shift of values from their own baseline; ``transform``: of the normal scores of a day and their weights."""
     n = np.array([day.weights.sum() for day in days])
     until, have, need = _baseline(n)
     if not until:
         return _young(kind, subject, have, need)
     ranks = _Ranks(days[:until])
-    scores = [transform(ranks.scores(day.values)) if transform else ranks.scores(day.values) for day in days]
+    scores = [ranks.scores(day.values) for day in days]
+    if transform:
+        scores = [transform(score, day.weights) for score, day in zip(scores, days, strict=True)]
     means = np.array(
         [float(score @ day.weights) / max(day.weights.sum(), 1e-9) for score, day in zip(scores, days, strict=True)]
     )
@@ -123,7 +133,7 @@ def _shift(
     #: The baseline itself is known so well only.
     of_days = (n[:until] ** 2).sum() / n[:until].sum() ** 2
     error = float(np.sqrt(1 / n[:until].sum() + spread[until - 1] ** 2 * of_days))
-    tolerated = max(_TOLERATED, 2 * error)
+    tolerated = max(_TOLERATED, 1.25 * error)
     ratios = of_means(means, n, spread=spread, tolerated=tolerated, shifts=_SHIFTS)
     ratios[:, :until] = 0
 
@@ -184,7 +194,7 @@ def scores(days: Sequence[Day]) -> list[Stream]:
     values = [day.numbers["score"] for day in days]
     return [
         _shift(AlarmKind.SCORE_DRIFT, "score", values),
-        _shift(AlarmKind.SCORE_DRIFT, "score-spread", values, lambda score: np.minimum(np.abs(score), 3.0)),
+        _shift(AlarmKind.SCORE_DRIFT, "score-spread", values, _apart),
     ]
 
 

@@ -17,6 +17,7 @@ from pneumoscope.member.line import Line
 from pneumoscope.member.membership import Membership
 from pneumoscope.member.metrics import LAST_REPORT, REPORTS, WINDOWS
 from pneumoscope.member.model import default_model, device_uid
+from pneumoscope.member.pooling import Pooling
 from pneumoscope.store import Store, alarms, now, service, tellings
 
 #: While the hub is away it is asked ever more seldom, at most so many times the usual pause apart.
@@ -41,6 +42,7 @@ class Reporting:
         self._settings = settings
         self._store = store
         self._looking = looking
+        self._pooling = Pooling(settings, store)
         self._wish = wish
         self._model = default_model(settings)
         self._failures = 0
@@ -92,6 +94,7 @@ class Reporting:
         membership.keep_orders(place.folder, orders)
         with self._store.database.begin() as db:
             tellings.kept(db, orders.kept)
+        self._pooling.heard(place, orders.pool)
         self._set_clock(orders.now, sent_at=report.sent_at, heard_at=heard_at)
         REPORTS.labels("taken").inc()
         LAST_REPORT.set(heard_at.timestamp())
@@ -121,6 +124,7 @@ class Reporting:
             alarms=tuple(standing),
             windows=tuple(windows),
             wish=wish,
+            pool=self._pooling.told(place),
         )
 
     @property

@@ -120,7 +120,7 @@ def watch(root: str, token: str) -> str:
         if state != shown:
             print(f"The study is {state}.", flush=True)
             shown = state
-        if state in ("read", "refused", "failed"):
+        if state in ("read", "held", "refused", "failed"):
             print(studies[0]["headline"] or studies[0]["message"])
             return f"{root}studies/{studies[0]['StudyInstanceUID']}"
         time.sleep(0.2)

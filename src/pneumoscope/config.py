@@ -405,7 +405,18 @@ class HubPolicy(_Section):
     refused_share: Share = Field(0.5, description="Share of studies that may be refused.")
     agreement: Share = Field(0.7, description="Share of readers' answers that must agree.")
     wait_s: Seconds = Field(60, description="Wait for results that 95 % of studies must keep.")
-    false_alarms_a_year: Seconds = Field(1.0, description="False alarms that a site's watches may raise in a year, in all.")
+    false_alarms_a_year: float = Field(1.0, gt=0, description="False alarms that a site's watches may raise in a year, in all.")
+    stops: tuple[Literal["failures", "agreement", "calibration"], ...] = Field(
+        ("failures", "agreement", "calibration"), description="Alarms at which a site takes its model out of service by itself."
+    )
+    no_sign_below: tuple[Share, Share] = Field((0.05, 0.5), description="Between these a site may set its limit for no sign.")
+    sign_from: tuple[Share, Share] = Field((0.5, 0.95), description="Between these a site may set its limit for a sign.")
+
+    @model_validator(mode="after")
+    def _rising(self) -> "HubPolicy":
+        if any(low > high for low, high in (self.no_sign_below, self.sign_from)):
+            raise ValueError("no_sign_below and sign_from have their lower end first")
+        return self
 
 
 class HubGate(_Section):

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -30,26 +31,32 @@ def hide_parts(parts: Mapping[Key, int]) -> dict[Key, Count]:
 
 
 def hidden_cells(
-    numbers: Mapping[Cell, int], sums: Sequence[Sequence[Cell]], *, untold: Container[Cell] = (), dear: Container[Cell] = ()
+    numbers: Mapping[Cell, int],
+    sums: Sequence[Sequence[Cell]],
+    *,
+    untold: Container[Cell] = (),
+    worth: Mapping[Cell, int] = MappingProxyType({}),
 ) -> set[Cell]:
     """Cells not to tell, so that none of 1 to 4 follows from those told by adding and subtracting.
 
     ``sums``: (total, part, part, ...) of cells; ``untold``: rests that are never told, and may not follow either. Where one
-    more is to be hidden it is the smallest, and one that is ``dear`` only where there is no other.
+    more is to be hidden it is the one of least ``worth``, which is 1 unless given, and of those the smallest.
     """
-    hidden = {key for key, number in numbers.items() if 0 < number < SMALLEST}
+    hidden = {key for key, number in numbers.items() if 0 < number < SMALLEST or (number and key in untold)}
 
     def hide_one_more(cells: Iterable[Cell]) -> bool:
         others = [key for key in cells if key not in hidden and key not in untold and numbers[key]]
         if others:
-            hidden.add(min(others, key=lambda key: (key in dear, numbers[key])))
+            hidden.add(min(others, key=lambda key: (worth.get(key, 1), numbers[key])))
         return bool(others)
 
     while True:
         for cells in sums:
             unknown = [key for key in cells if key in hidden]
+            if all(key in untold and numbers[key] >= SMALLEST for key in unknown):
+                continue  # a rest of many may follow
             few = cells[0] not in hidden and sum(numbers[key] for key in unknown) < SMALLEST
-            if unknown and (len(unknown) == 1 or few) and hide_one_more(cells):
+            if (len(unknown) == 1 or few) and hide_one_more(cells):
                 break
         else:  # each sum by itself is safe; are they together?
             for key in _following(hidden, sums):

@@ -44,15 +44,17 @@ def jeffreys(hits: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """``hits`` of ``n``."""
+    """``hits`` of ``n``; ``likely``: what the hits likely are, where they are a range."""
 
     hits: Span
     n: Span
+    likely: float | None = None
 
     @property
     def value(self) -> float | None:
-        """The share, by the middles of what is hidden; None of nothing."""
-        return min(1.0, self.hits.middle / self.n.middle) if self.n.middle else None
+        """The share, as it likely is; None of nothing."""
+        hits = self.hits.middle if self.likely is None else self.likely
+        return min(1.0, hits / self.n.middle) if self.n.middle else None
 
     def interval(self, *, level: float = 0.95) -> tuple[float, float]:
         """Where the share may well lie: from the least hits there can be, to the most."""

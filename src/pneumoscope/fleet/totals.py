@@ -1,66 +1,156 @@
-"""What windows come to in figures that can be added up: each count as a range, since a site hides those from 1 to 4."""
+"""What windows come to in figures that add up: each count as a range and a likely value, since sites hide small ones.
 
-from collections.abc import Iterable, Mapping
+A hidden count is from 1 to 4, or one that would give such a number away by subtraction; where the total of its table is told,
+it can be no more than what is left.
+"""
+
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from pneumoscope.fleet.cells import SMALLEST
 from pneumoscope.fleet.messages import EDGES, Answer, Count, ModelWindow, Role, Window
 
+_MOST_HIDDEN = SMALLEST - 1
+#: What a small count likely is.
+_LIKELY = 2
 #: Bins of ``involved_percent`` that are of a quarter of the lung and more.
 _QUARTER = EDGES["involved_percent"].index(25) + 1
 _EDGES = (-1.0, *EDGES["score_difference"], 1.0)
 #: Middles of the bins of ``score_difference``.
 MIDDLES = tuple((low + high) / 2 for low, high in pairwise(_EDGES))
-#: A hidden bin counts as so many where one number is needed: the middle of 1 to 4, rounded down.
-_HIDDEN = 2
+#: Counts that stand with a likely value beside their ends.
+LIKELY = ("sign", "involved", "agreed", "same")
 
 
-def span(*counts: Count) -> tuple[int, int]:
-    """The least and the most that counts come to."""
-    hidden = sum(count is None for count in counts)
-    known = sum(count for count in counts if count is not None)
-    return known + hidden, known + (SMALLEST - 1) * hidden
+class Estimate(NamedTuple):
+    """A count: what it is at least, at most, and likely."""
+
+    least: int
+    most: int
+    likely: int
+
+    def __add__(self, other: tuple[Any, ...]) -> "Estimate":
+        return Estimate(*(one + more for one, more in zip(self, other, strict=True)))
+
+
+_NONE = Estimate(0, 0, 0)
+
+
+def alone(count: Count) -> Estimate:
+    """A count of which nothing else is known."""
+    return Estimate(1, _MOST_HIDDEN, _LIKELY) if count is None else Estimate(count, count, count)
+
+
+def within(total: Count | Estimate, cells: Sequence[Count], *, order: Iterable[int] = ()) -> list[Estimate]:
+    """The cells of a table with its ``total``. ``order``: the hidden one that comes first in it likely has what is left."""
+    hidden = [place for place, count in enumerate(cells) if count is None]
+    found = [alone(count) for count in cells]
+    if total is None or not hidden:
+        return found
+    whole = total if isinstance(total, Estimate) else alone(total)
+    others, known = len(hidden) - 1, sum(count for count in cells if count is not None)
+    lowest, most, likely = (max(end - known, len(hidden)) for end in whole)
+    first = next((place for place in order if cells[place] is None), hidden[0])
+    small = min(_LIKELY, likely // len(hidden))
+    for place in hidden:
+        # a few may be in no cell at all, such as readings without a score
+        least = max(1, lowest - _MOST_HIDDEN) if not others else 1
+        found[place] = Estimate(least, most - others, likely - others * small if place == first else small)
+    return found
+
+
+def whole_of(tables: Iterable[Sequence[Count]]) -> Estimate | None:
+    """A hidden total, by the ``tables`` whose cells add up to it or to little less; None where they tell nothing.
+
+    A count that is hidden for the sake of another is the smallest of those that could be: no larger than one that is told.
+    """
+    least, most, likely = 1, 0, _LIKELY
+    fewest = None
+    for cells in tables:
+        told, hidden = [count for count in cells if count], sum(count is None for count in cells)
+        least = max(least, sum(told) + hidden)
+        if told:
+            end = sum(told) + hidden * max(_MOST_HIDDEN, min(told)) + _MOST_HIDDEN
+            most = min(most or end, end)
+            if fewest is None or hidden < fewest:
+                fewest, likely = hidden, sum(told) + hidden * _LIKELY
+    if not most:
+        return None
+    most = max(most, least)
+    return Estimate(least, most, min(max(likely, least), most))
 
 
 def totals(window: Window) -> list[dict[str, Any]]:
     """A row for each model of a window, by the columns of the table ``window_total``; the first holds the window's studies."""
     rows = [_row(model) for model in window.models] or [{"model": "", "role": Role.PRESENT.value, "mode": ""}]
-    rows[0] |= _columns(studies=(window.studies,))
+    rows[0] |= _columns(studies=_studies(window))
     return [{"number": number, **row} for number, row in enumerate(rows)]
 
 
+def _studies(window: Window) -> Estimate:
+    if window.studies is not None:
+        return alone(window.studies)
+    ended = [model for model in window.models if model.role is Role.PRESENT]
+    rest = [alone(count) for model in ended for count in (*model.refused.values(), *model.failed.values())]
+    return sum((*(_read(model) or _NONE for model in ended), *rest), _NONE) if ended else alone(None)
+
+
+def _read(model: ModelWindow) -> Estimate | None:
+    """Readings; None where all of their numbers are hidden, and there may be many."""
+    if model.read is not None:
+        return alone(model.read)
+    bins = (model.score.bins, model.involved_percent.bins, model.reading_s.bins)
+    return whole_of((list(model.categories.values()), *bins))
+
+
+def _part(whole: Count, part: Count) -> tuple[Estimate, Estimate]:
+    """A total and the larger of its two parts, such as answers and those that agree."""
+    if whole is None:  # it is hidden where the other part would follow
+        rest = alone(part) + alone(None) if part is not None else alone(None)
+        return rest, alone(part)
+    return alone(whole), within(whole, (part, None if part is None else whole - part), order=(0,))[0]
+
+
 def _row(model: ModelWindow) -> dict[str, Any]:
-    # a hidden total of answers holds no more than the readings do
-    told = {answer: model.categories.get(answer, 0) for answer in Answer}
+    read, named = _read(model), {"model": model.model, "role": model.role.value, "mode": model.mode.value}
+    return {**named, "untold": 1} if read is None else {**named, **_figures(model, read)}
+
+
+def _figures(model: ModelWindow, read: Estimate) -> dict[str, Any]:
+    usual = (Answer.NO_SIGN, Answer.SIGN, Answer.INDETERMINATE, Answer.CANNOT_SAY)
+    told = dict(zip(usual, within(read, [model.categories.get(answer, 0) for answer in usual]), strict=True))
+    heavy = sum(within(read, model.involved_percent.bins)[_QUARTER:], _NONE)
+    answers, agreed = _part(model.agreement.answers, model.agreement.agreed)
     paired = model.paired
+    pairs, same = _part(paired.both, paired.same_category) if paired else (_NONE, _NONE)
     bins = paired.score_difference.bins if paired else ()
-    weights = [_HIDDEN if count is None else count for count in bins]
+    centre = sorted(range(len(bins)), key=lambda place: abs(MIDDLES[place]))
+    weights = [one.likely for one in within(paired.both if paired else 0, bins, order=centre)]
     return {
-        "model": model.model,
-        "role": model.role.value,
-        "mode": model.mode.value,
         "difference_sum": sum(weight * middle for weight, middle in zip(weights, MIDDLES, strict=False)),
         "differences": sum(weights),
         **_columns(
-            read=(model.read,),
-            sign=(told[Answer.SIGN],),
-            indeterminate=(told[Answer.INDETERMINATE],),
-            no_sign=(told[Answer.NO_SIGN],),
-            cannot_say=(told[Answer.CANNOT_SAY],),
-            refused=tuple(model.refused.values()),
-            failed=tuple(model.failed.values()),
-            involved=model.involved_percent.bins[_QUARTER:],
-            answers=(model.agreement.answers,),
-            agreed=(model.agreement.agreed,),
-            pairs=(paired.both if paired else 0,),
-            same=(paired.same_category if paired else 0,),
+            read=read,
+            sign=told[Answer.SIGN],
+            indeterminate=told[Answer.INDETERMINATE],
+            no_sign=told[Answer.NO_SIGN],
+            cannot_say=told[Answer.CANNOT_SAY],
+            refused=sum(map(alone, model.refused.values()), _NONE),
+            failed=sum(map(alone, model.failed.values()), _NONE),
+            involved=heavy._replace(most=min(heavy.most, read.most)),
+            answers=answers,
+            agreed=agreed,
+            pairs=pairs,
+            same=same,
         ),
     }
 
 
-def _columns(**counts: Iterable[Count]) -> Mapping[str, int]:
+def _columns(**counts: Estimate) -> dict[str, int]:
     found: dict[str, int] = {}
-    for name, values in counts.items():
-        found[name], found[f"{name}_most"] = span(*values)
+    for name, count in counts.items():
+        found[name], found[f"{name}_most"] = count.least, count.most
+        if name in LIKELY:
+            found[f"{name}_likely"] = count.likely
     return found

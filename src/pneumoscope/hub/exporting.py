@@ -48,7 +48,7 @@ def csv_lines(db: sa.Connection, *, since: str) -> Iterator[str]:
     writer.writerow(COLUMNS)
     for row in fleet_figures.by_site_and_day(db, since=since):
         keys = [_plain(row[name]) for name in ("province", "title", "day", "model", "role", "mode")]
-        writer.writerow([*keys, *(row[name + end] for name in NAMES for end in ("", "_most"))])
+        writer.writerow([*keys, *(row[name + end] for name in NAMES for end in ("", "_most")), row["untold"]])
         if buffer.tell() > 65_536:
             yield _taken(buffer)
     yield _taken(buffer)

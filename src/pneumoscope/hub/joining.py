@@ -59,7 +59,6 @@ def build(hub: Hub, store: Store, authority: Authority) -> FastAPI:
     def _join(wanted: Joining, address: str) -> dict[str, str]:
         key = attempts.key("join", address)
         with store.database.begin() as db:
-            attempts.sweep(db, pause=PAUSE)
             entered = attempts.enter(db, {key: TRIES}, pause=PAUSE)
         if not entered:
             wait = {"Retry-After": f"{PAUSE.total_seconds():.0f}"}

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse, Response
 from jinja2 import ChoiceLoader, PackageLoader
 from starlette.middleware import Middleware
 
@@ -58,10 +59,16 @@ def build(settings: Settings, store: Store, authority: Authority) -> FastAPI:
     app.state.templates = rendering.environment(loader)
     app.state.templates.filters["dictmerge"] = lambda given, more: {**given, **more}
     problems.install(app, rendering.problem)
+    app.add_api_route("/health", health, methods=["GET"])
     for part in (picture, rolloutpages, login, account, people, trail, comfort, statics):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app
+
+
+async def health() -> Response:
+    """The process is up; open to all, and so says nothing else."""
+    return PlainTextResponse("up\n")
 
 
 def as_node(settings: Settings) -> Settings:

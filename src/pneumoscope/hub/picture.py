@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -61,6 +62,7 @@ def overview(  # noqa: PLR0913, PLR0917 - each is a field of the form
         alarms = fleet_figures.open_alarms(db, shown)
         figures = fleet_figures.by_site(db, since=since, sites=[row["id"] for row in rows])
         others = fleet_figures.invited(db)
+        waiting = fleet_figures.waiting(db)
         moving = [row for row in rollouts.everything(db) if row["state"] in ("running", "paused")]
     note_often(request, "fleet", detail="The picture of the fleet was looked at.")
     map_tiles, width, height = drawing.tiles(provinces, {name: one.troubled for name, one in census.items()})
@@ -72,7 +74,8 @@ def overview(  # noqa: PLR0913, PLR0917 - each is a field of the form
         provinces=provinces,
         census=census,
         total=_total(census),
-        whole=provinces.values(),
+        whole=list(provinces.values()),
+        waiting_total=waiting,
         curve=drawing.curve(by_day, since=since, until=moment.date().isoformat()),
         rows=rows,
         number=number,
@@ -212,13 +215,14 @@ def _helpers(desk: Desk) -> dict[str, Any]:
         "told_words": words.TOLD,
         "wish_words": words.WISHES,
         "short": drawing.short,
+        "ago": partial(words.ago, moment=moment),
         "count": _count,
         "sum_of": _sum_of,
     }
 
 
 def _count(number: int | None) -> str:
-    return "<5" if number is None else f"{number:,}"
+    return "hidden" if number is None else f"{number:,}"
 
 
 def _sum_of(figures: Any, name: str) -> Any:  # noqa: ANN401 - figures of provinces, of a template

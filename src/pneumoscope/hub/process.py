@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import ssl
@@ -31,6 +32,7 @@ TICK_S = 5.0
 SILENT_AFTER = 5
 #: Sites call every minute on one connection.
 KEEP_ALIVE_S = 150
+MOST_FILES = 65_536
 log = structlog.get_logger()
 
 
@@ -46,6 +48,7 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings, *, ready: Callable[[], None] = lambda: None) -> None:
     """Serve until asked to stop. Raises OperatorNeeded."""
     telemetry.set_up(settings, kind="hub")
+    _allow_connections()
     store = prepare(settings)
     authority = open_authority(settings)
     authority.serve_as(settings.hub.name)
@@ -54,6 +57,13 @@ def serve(settings: Settings, *, ready: Callable[[], None] = lambda: None) -> No
     finally:
         store.database.close()
     log.info("The hub ends")
+
+
+def _allow_connections() -> None:
+    """As many as the system lets us: each site keeps one open."""
+    now_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(now_, wanted), most))
 
 
 async def _serve(settings: Settings, store: Store, authority: Authority, ready: Callable[[], None]) -> None:

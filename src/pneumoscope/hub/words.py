@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from markupsafe import Markup
 
 from pneumoscope.fleet.messages import AlarmKind
 from pneumoscope.store.site_alarms import WINDOW_CHANGED
@@ -65,3 +66,13 @@ def state_of(row: sa.RowMapping, *, moment: datetime, silent_after: timedelta) -
 def waiting_words(number: int | None) -> str:
     """A count that a site may hide."""
     return "<5" if number is None else str(number)
+
+
+def ago(then: datetime | None, *, moment: datetime) -> Markup:
+    """How long ago a site was heard, with the moment itself where a pointer rests."""
+    if then is None:
+        return Markup("never")
+    minutes = (moment - then).total_seconds() / 60
+    sizes = ((2, "just now"), (120, f"{minutes:.0f} min ago"), (2880, f"{minutes / 60:.0f} h ago"))
+    told = next((text for limit, text in sizes if minutes < limit), f"{minutes / 1440:.0f} days ago")
+    return Markup('<time datetime="{0:%Y-%m-%dT%H:%M:%SZ}" title="{0:%Y-%m-%d %H:%M} UTC">{1}</time>').format(then, told)

@@ -24,6 +24,8 @@ from pneumoscope.store import Store, alarms, now, service, tellings
 MOST_PAUSES = 5
 #: Reports that catch up follow one another so fast.
 CATCH_UP_S = 0.5
+#: A hub that refuses a report gets some without windows for so long.
+BARE_S = 3600.0
 #: Between two tries to renew a certificate.
 RENEW_EVERY_S = 3600.0
 #: Our clock against the hub's.
@@ -45,7 +47,8 @@ class Reporting:
         self._model = default_model(settings)
         self._failures = 0
         self.trouble = ""  # code of what keeps reports from the hub
-        self._renew_at_s = 0.0
+        self._renew_at_s = self._bare_until_s = 0.0
+        self._stuck = False  # the hub took a report and kept none of its windows
         self._ahead = timedelta(0)  # our clock before the hub's, as last heard
         self._devices: dict[str, str] = {}
 
@@ -61,7 +64,7 @@ class Reporting:
             self._certificate(place)
             orders = self._report(place)
             policy = orders.policy
-            more = self._close(place, policy)
+            more = self._close(place, policy) and not self._stuck
         except PneumoscopeError as fault:
             if place is not None and place.days_left <= 0:  # the hub just hangs up
                 return self._failed("certificate-over", "This node's certificate in its fleet is over.", policy)
@@ -87,6 +90,7 @@ class Reporting:
         report = self._made(place)
         orders = line.report(report)
         heard_at = now()
+        self._stuck = not orders.kept and (bool(report.windows) or self._bare)
         membership.keep_orders(place.folder, orders)
         with self._store.database.begin() as db:
             tellings.kept(db, orders.kept)
@@ -103,7 +107,7 @@ class Reporting:
         with self._store.database.look() as db:
             state = service.current(db, self._model)
             standing = alarms.standing(db)
-            windows = tellings.due(db)
+            windows = [] if self._bare else tellings.due(db)
         wish = self._wish()
         return Report(
             sent_at=now(),
@@ -122,6 +126,11 @@ class Reporting:
             wish=wish,
             pool=self._pooling.told(place),
         )
+
+    @property
+    def _bare(self) -> bool:
+        """Whether reports go without windows, so that the site is heard although the hub refuses what they hold."""
+        return time.monotonic() < self._bare_until_s
 
     def _device(self, model: str) -> str:
         if model not in self._devices:
@@ -166,6 +175,8 @@ class Reporting:
 
     def _failed(self, code: str, text: str, policy: Policy) -> float:
         REPORTS.labels(code).inc()
+        if code == "report-refused":
+            self._bare_until_s = time.monotonic() + BARE_S
         if code != self.trouble:  # once, not with every try
             log.warning(f"A report did not reach the hub. {text}", code=code)
         self._failures, self.trouble = self._failures + 1, code

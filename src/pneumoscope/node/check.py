@@ -25,7 +25,7 @@ from pneumoscope.node import fleetcheck
 from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
 from pneumoscope.receiver.admission import answer_tls
-from pneumoscope.store import Database, accounts, audit, processes
+from pneumoscope.store import Database, accounts, audit, processes, service
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
 from pneumoscope.worker.clock import ACTION as CLOCK_ACTION
 from pneumoscope.worker.destinations import make_destination
@@ -64,6 +64,7 @@ def check(settings: Settings) -> Iterator[Line]:
         ("file store", lambda: _files(settings)),
         ("model", lambda: _model(settings)),
         ("database", lambda: _database(database)),
+        ("service", lambda: _service(database, settings)),
         ("clock", lambda: _clock(database)),
         ("web port", lambda: _web(settings)),
         ("people", lambda: _people(database, settings)),
@@ -147,6 +148,26 @@ def _database(database: Database) -> Finding:
         if there
         else (Verdict.LOOK, f"{kind} answers and is empty: the node was never started.")
     )
+
+
+def _service(database: Database, settings: Settings) -> Finding:
+    """The model that was decided on, which may be another than that of the settings; and the one that is tried beside it."""
+    with database.look() as db:
+        found = service.current(db, "")
+    for model in filter(None, (found.model, found.candidate)):
+        examined = examine(_place(model, settings), trust=trust())
+        if examined.fault:
+            raise examined.fault
+    beside = f", {found.candidate} is tried beside it" if found.candidate else ""
+    text = f"{found.model or 'The model of the settings'} is {found.mode}{beside}."
+    return (Verdict.GOOD if found.is_live else Verdict.LOOK), text
+
+
+def _place(model: str, settings: Settings) -> Path:
+    """Where a model of this title lies: the settings' own need not be installed."""
+    own = find(settings.node.model) if settings.node.model else DEFAULT_BUNDLE
+    manifest = examine(own, trust=trust()).manifest
+    return own if manifest and model == f"{manifest.name} {manifest.version}" else find(model.replace(" ", "-"))
 
 
 def _clock(database: Database) -> Finding:

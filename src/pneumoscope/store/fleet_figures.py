@@ -14,7 +14,8 @@ from pneumoscope.store.hub_schema import province_day, site, site_window, window
 from pneumoscope.store.windows import COUNTED
 
 #: Counts, each of a column with its name and one with ``_most``.
-NAMES = tuple(name for name in COUNTED if not name.endswith("_most"))
+NAMES = tuple(name for name in COUNTED if f"{name}_most" in COUNTED)
+_LIKELY = tuple(name.removesuffix("_likely") for name in COUNTED if name.endswith("_likely"))
 _MEMBER = sa.and_(site.c.joined_at.is_not(None), site.c.shut_at.is_(None))
 
 
@@ -23,6 +24,8 @@ class Figures:
     """Sums of windows, by the names of the columns."""
 
     spans: Mapping[str, Span]
+    likely: Mapping[str, int]
+    untold: int = 0  # windows of which nothing is known
 
     def __getattr__(self, name: str) -> Span:
         """A sum."""
@@ -34,25 +37,26 @@ class Figures:
     @property
     def positive(self) -> Share:
         """Studies with signs of COVID-19 pneumonia, of those that were read."""
-        return Share(hits=self.sign, n=self.read)
+        return Share(hits=self.sign, n=self.read, likely=self.likely["sign"])
 
     @property
     def heavy(self) -> Share:
         """Studies with at least a quarter of the lung involved, of those that were read."""
-        return Share(hits=self.involved, n=self.read)
+        return Share(hits=self.involved, n=self.read, likely=self.likely["involved"])
 
     @property
     def agreement(self) -> Share:
         """Answers that agree."""
-        return Share(hits=self.agreed, n=self.answers)
+        return Share(hits=self.agreed, n=self.answers, likely=self.likely["agreed"])
 
 
 def _figures(row: sa.RowMapping) -> Figures:
-    return Figures(spans={name: Span(least=row[name] or 0, most=row[f"{name}_most"] or 0) for name in NAMES})
+    spans = {name: Span(least=row[name], most=row[f"{name}_most"]) for name in NAMES}
+    return Figures(spans=spans, likely={name: row[f"{name}_likely"] for name in _LIKELY}, untold=row["untold"])
 
 
-def _sums(table: sa.Table) -> list[sa.Label[int]]:
-    return [sa.func.coalesce(sa.func.sum(table.c[name]), 0).label(name) for name in COUNTED]
+def _sums(table: sa.Table, names: Iterable[str] = COUNTED) -> list[sa.Label[int]]:
+    return [sa.func.coalesce(sa.func.sum(table.c[name]), 0).label(name) for name in names]
 
 
 def by_day(db: sa.Connection, *, since: str, province: str = "") -> dict[str, Figures]:
@@ -75,8 +79,8 @@ def by_site(db: sa.Connection, *, since: str, sites: Iterable[str] | None = None
     return {row["site"]: _figures(row) for row in db.execute(_by_site(since, sites)).mappings()}
 
 
-def _by_site(since: str, sites: Iterable[str] | None = None) -> sa.Select[Any]:
-    query = sa.select(window_total.c.site, *_sums(window_total))
+def _by_site(since: str, sites: Iterable[str] | None = None, names: Iterable[str] = COUNTED) -> sa.Select[Any]:
+    query = sa.select(window_total.c.site, *_sums(window_total, names))
     query = query.where(window_total.c.day >= since, window_total.c.role == Role.PRESENT.value)
     if sites is not None:
         query = query.where(window_total.c.site.in_(list(sites)))
@@ -141,11 +145,18 @@ def sites(db: sa.Connection, asked: Asked, *, since: str) -> tuple[int, list[sa.
         open_ = raised.group_by(alarm.c.site).subquery()
         query, key = query.outerjoin(open_, open_.c.site == site.c.id), sa.func.coalesce(open_.c.number, 0)
     else:
-        sums = _by_site(since).subquery()
+        sums = _by_site(since, names=_summed(asked.order)).subquery()  # of all sites: no more columns than must be
         query = query.outerjoin(sums, sums.c.site == site.c.id)
         key = _figure(sums, asked.order)
     query = query.order_by(key.is_(None), key.desc() if asked.down else key, site.c.title)
     return number, list(db.execute(query.offset(asked.offset).limit(asked.limit)).mappings())
+
+
+def _summed(order: str) -> tuple[str, ...]:
+    if order not in _SHARES:
+        return ("studies", "studies_most")
+    hits, of = _SHARES[order]
+    return f"{hits}_likely", of, f"{of}_most"
 
 
 def _figure(sums: sa.Subquery, order: str) -> sa.ColumnElement[Any]:
@@ -153,7 +164,7 @@ def _figure(sums: sa.Subquery, order: str) -> sa.ColumnElement[Any]:
         return sums.c.studies + sums.c.studies_most
     hits, of = _SHARES[order]
     whole = sums.c[of] + sums.c[f"{of}_most"]
-    return (sums.c[hits] + sums.c[f"{hits}_most"]) * 1.0 / sa.func.nullif(whole, 0)
+    return 2.0 * sums.c[f"{hits}_likely"] / sa.func.nullif(whole, 0)
 
 
 def _in_trouble() -> sa.ColumnElement[bool]:
@@ -197,6 +208,14 @@ def census(db: sa.Connection, *, heard_since: datetime) -> dict[str, Census]:
         row["province"]: Census(joined=row["joined"], heard=row["heard"], live=row["live"], troubled=row["troubled"])
         for row in rows
     }
+
+
+def waiting(db: sa.Connection) -> Span:
+    """Studies that wait in all hospitals, as they said last."""
+    hidden = sa.func.coalesce(sa.func.sum(sa.case((site.c.waiting.is_(None), 1), else_=0)), 0)
+    query = sa.select(sa.func.coalesce(sa.func.sum(site.c.waiting), 0), hidden).where(_MEMBER, site.c.heard_at.is_not(None))
+    known, unknown = db.execute(query).one()
+    return Span(least=known + unknown, most=known + 4 * unknown)
 
 
 def invited(db: sa.Connection) -> list[sa.RowMapping]:

@@ -1,6 +1,7 @@
 """Tables of a hub, in the manner of ``schema.py``: the sites of its fleet, what they report, what they are to run.
 
-A count that a site hid (1 to 4) stands as a range: its least in the column of its name, its most in the one with ``_most``.
+A count that a site hid stands as a range: its least in the column of its name, its most in the one with ``_most``; some have a
+likely value too.
 """
 
 from typing import Any
@@ -11,8 +12,8 @@ from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Strin
 from pneumoscope.store.schema import Moment, metadata, text
 
 
-def _counts(*names: str) -> list[Column[Any]]:
-    return [Column(name + end, Integer, nullable=False, server_default="0") for name in names for end in ("", "_most")]
+def _counts(*names: str, ends: tuple[str, ...] = ("", "_most")) -> list[Column[Any]]:
+    return [Column(name + end, Integer, nullable=False, server_default="0") for name in names for end in ends]
 
 
 #: A hospital: invited, joined, perhaps shut out; with what it said last.
@@ -77,6 +78,8 @@ window_total = sa.Table(
     *_counts("studies", "read", "sign", "indeterminate", "no_sign", "cannot_say", "refused", "failed"),
     *_counts("involved"),  # with at least a quarter of the lung
     *_counts("answers", "agreed", "pairs", "same"),
+    *_counts("sign", "involved", "agreed", "same", ends=("_likely",)),
+    *_counts("untold", ends=("",)),  # 1 where all numbers of its readings are hidden; then they are in no sum
     Column(
         "difference_sum", Float, nullable=False, server_default="0"
     ),  # of scores, candidate minus present, by middles of bins
@@ -93,6 +96,8 @@ province_day = sa.Table(
     Column("day", String(10), primary_key=True),
     *_counts("studies", "read", "sign", "indeterminate", "no_sign", "cannot_say", "refused", "failed", "involved"),
     *_counts("answers", "agreed"),
+    *_counts("sign", "involved", "agreed", ends=("_likely",)),
+    *_counts("untold", ends=("",)),
 )
 
 #: A signed model that sites may fetch.

@@ -242,4 +242,4 @@ def _wish(row: sa.RowMapping) -> Wish:
     kind = WishKind(row["wish"])
     shown = kind in (WishKind.SHADOW, WishKind.LIVE)
     offered = Offer(model=row["model"], sha256=row["sha256"], size_bytes=row["size_bytes"]) if shown else None
-    return Wish(rollout=row["rollout"], kind=kind, offer=offered, paused=row["state"] == State.PAUSED)
+    return Wish(rollout=row["rollout"], kind=kind, offer=offered, paused=shown and row["state"] == State.PAUSED)

@@ -17,7 +17,7 @@ from pneumoscope.store.hub_schema import province_day, site_window, window_total
 #: Counts of ``province_day``.
 COUNTED = tuple(column.name for column in province_day.c if column.name not in ("province", "day"))
 #: Columns of ``window_total`` that are not told for every row.
-_FILLED = {
+FILLED = {
     column.name: 0
     for column in window_total.c
     if column.name not in ("site", "start", "number", "end", "day", "model", "role", "mode")
@@ -76,7 +76,7 @@ def _add(db: sa.Connection, fresh: Sequence[tuple[Received, Window]]) -> None:
         shared = {"site": one.site, "start": window.start, "end": window.end, "day": day}
         rows.append({**shared, "received_at": moment, "content": window.model_dump_json(exclude_defaults=True)})
         for total in totals(window):
-            flat.append({**_FILLED, **shared, **total})
+            flat.append({**FILLED, **shared, **total})
             for name in COUNTED:  # those of a candidate are no study's results, but the first row holds the studies
                 if total["role"] == Role.PRESENT or name.startswith("studies"):
                     sums[one.province, day][name] += total.get(name, 0)

@@ -41,6 +41,7 @@ AWAY = ("store-away", "store-refused")
 AWAY_WAIT = timedelta(seconds=10)
 #: Why a reading that ended is made anew.
 CHANGED = ("model-changed", "Another model, or another mode, came into service while the study was read.")
+_OPEN = (ReadingState.WAITING, ReadingState.RUNNING)
 log = structlog.get_logger()
 
 
@@ -123,8 +124,7 @@ def assemble(reading_id: str) -> list[str]:
 
     def work(db: sa.Connection) -> list[str]:
         row = readings.get(db, reading_id)
-        over = row["state"] not in (ReadingState.WAITING, ReadingState.RUNNING)
-        return [] if over else studies.source_keys(db, row["StudyInstanceUID"])
+        return [] if row["state"] not in _OPEN else studies.source_keys(db, row["StudyInstanceUID"])
 
     return bench.store.database.insist(work)
 
@@ -181,7 +181,8 @@ def settle(reading_id: str, answer: dict[str, Any]) -> str:
         if answer["outcome"] == "read" and answer["parcels"]:
             filed = as_filed(bench.store, reading_id, answer)
     except FileNotFoundError:  # they were removed when it was settled before, which then was not noted
-        answer = {**answer, "parcels": []}
+        if _is_open(reading_id):
+            raise
     except (OperatorNeeded, RetryLater) as fault:
         answer = _faulty(fault)
 
@@ -189,10 +190,12 @@ def settle(reading_id: str, answer: dict[str, Any]) -> str:
         service.keep(db)  # from here to the end nobody stops or releases anything
         found = bench.serving(db)
         row = readings.find(db, reading_id)
-        if row is not None and answer["outcome"] == "read":
+        if row is None:  # its study was removed
+            return "over"
+        if answer["outcome"] == "read":
             return _with_results(db, row, answer, filed, found)
         outcome = _without_results(db, reading_id, answer)
-        if row is not None and outcome in (ReadingState.REFUSED, ReadingState.FAILED):
+        if outcome in (ReadingState.REFUSED, ReadingState.FAILED):
             after = readings.get(db, reading_id)
             serving.observe(db, after, {**answer, "outcome": outcome, "code": after["code"]}, found)
         return outcome
@@ -208,26 +211,31 @@ def _with_results(
 ) -> str:
     """File while the model that read is in service and live; hold while it is not live; else it has to be read again."""
     bench, reading_id = at_bench(), row["id"]
-    if row["state"] not in (ReadingState.WAITING, ReadingState.RUNNING):
+    if row["state"] not in _OPEN:
         return str(row["state"])
     if found.act and answer["summary"]["model"] != found.model:
         readings.put_back(db, reading_id, after=timedelta(0), code=CHANGED[0], message=CHANGED[1], more_attempts=-1)
         outcome = "retried"
     elif not found.is_live:
-        serving.hold(db, reading_id, answer, found)
-        serving.observe(db, row, answer, found)
+        if serving.hold(db, reading_id, answer, found):
+            serving.observe(db, row, answer, found)
         outcome = "held"
     elif filed is None:  # it was released while it read
         readings.put_back(db, reading_id, after=timedelta(0), code=CHANGED[0], message=CHANGED[1], more_attempts=-1)
         outcome = "retried"
     else:
-        readings.finish(db, reading_id, summary=filed.summary, parcels=filed.parcels)
-        filed.file(db)
-        outbox.post(db, reading_id, [destination.name for destination in bench.settings.destinations])
-        serving.observe(db, row, answer, found)
+        if readings.finish(db, reading_id, summary=filed.summary, parcels=filed.parcels):  # not by another meanwhile
+            filed.file(db)
+            outbox.post(db, reading_id, [destination.name for destination in bench.settings.destinations])
+            serving.observe(db, row, answer, found)
         return "read"
     _forget(reading_id, answer)
     return outcome
+
+
+def _is_open(reading_id: str) -> bool:
+    row = at_bench().store.database.insist(lambda db: readings.find(db, reading_id))
+    return row is not None and row["state"] in _OPEN
 
 
 def _forget(reading_id: str, answer: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """A hub as it runs: a node joins by a token, reports over mutual TLS, and is refused in every other way."""
 
+import hashlib
 import json
+import shutil
 import ssl
 import subprocess
 import sys
@@ -14,9 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hub_fleet import Running, Site, join, post_join, request, running_hub
 
 from fleet_maker import midnight, model_window, report, window
-from pneumoscope.fleet.messages import Orders
+from pneumoscope.errors import OperatorNeeded
+from pneumoscope.fleet.messages import Orders, Wish, WishKind
+from pneumoscope.hub import steering
 from pneumoscope.hub.authority import Authority
 from pneumoscope.hub.inviting import shut_out
+from pneumoscope.hub.prepare import prepare
+from pneumoscope.intake.archive import unpack
+from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
 from pneumoscope.store import Database, now
 from pneumoscope.store.hub_schema import invitation
 
@@ -127,6 +134,7 @@ def test_people_log_in_before_they_see_anything(hub: Running) -> None:
         page = client.get("/", headers={"accept": "text/html"})
         assert (page.status_code, page.headers["location"]) == (303, "/login?next=%2F")
         assert client.get("/login").status_code == 200
+        assert client.get("/health").text == "up\n"
         assert client.get("/report").status_code == 401
 
 
@@ -139,9 +147,35 @@ def test_the_command_line_invites_and_says_what_it_cannot(hub: Running) -> None:
     assert "site-taken" in taken.stderr
 
 
+def test_a_signed_model_is_offered_wished_for_and_fetched_as_it_was(hub: Running, site: Site, tmp_path: Path) -> None:
+    store = prepare(hub.settings)
+    torn = tmp_path / "torn"
+    shutil.copytree(DEFAULT_BUNDLE, torn)
+    (torn / "LICENSE.txt").write_text("more")
+    with pytest.raises(OperatorNeeded):
+        steering.offer(store, torn, actor="test")
+    one = steering.offer(store, DEFAULT_BUNDLE, actor="test")
+    assert steering.offer(store, DEFAULT_BUNDLE, actor="test") == one
+    with store.database.begin() as db:
+        rollout_id = steering.roll_out(db, one.model, canaries=["First Hospital"], shares=(), actor="test")
+    store.database.close()
+    orders = Orders.model_validate_json(site.report(report()).content)
+    assert orders.wish == Wish(rollout=rollout_id, kind=WishKind.SHADOW, offer=one)
+    with site.client() as client:
+        content = client.get(f"/bundles/{one.sha256}").content
+        assert client.get(f"/bundles/{'0' * 64}").json()["code"] == "no-such-bundle"
+    assert (hashlib.sha256(content).hexdigest(), len(content)) == (one.sha256, one.size_bytes)
+    (tmp_path / "model.zip").write_bytes(content)
+    (tmp_path / "model").mkdir()
+    unpack(tmp_path / "model.zip", to=tmp_path / "model", keep_names=True)
+    assert examine(tmp_path / "model", trust=trust()).fault is None
+
+
 def test_wrong_tokens_are_counted(hub: Running) -> None:
     """The last test of this hub: the address has to wait afterwards."""
-    token, key = hub.invite("Fifth Hospital"), ec.generate_private_key(ec.SECP256R1())
-    codes = [post_join(token, key, secret="guess").json()["code"] for _ in range(25)]
+    wrong = {"secret": "guess", "csr": request(ec.generate_private_key(ec.SECP256R1()))}
+    context = ssl.create_default_context(cafile=hub.settings.node.folder / "hub" / "authority.pem")
+    with httpx.Client(base_url=hub.pages, verify=context) as client:
+        codes = [client.post("/fleet/join", json=wrong).json()["code"] for _ in range(21)]
     assert codes[0] == "token-unknown"
     assert codes[-1] == "too-many-tries"

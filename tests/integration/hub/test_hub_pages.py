@@ -51,7 +51,11 @@ def fill(store: Store) -> dict[str, Caller]:
             "Second Hospital": report(window(midnight(days_ago=1)), alarms=(failing,)),
             "Hospital <Three>": report(window(midnight(days_ago=1)), mode=Mode.SHADOW),
             "Small Hospital": report(
-                window(midnight(days_ago=1), model_window(read=6, sign=None, categories={Answer.SIGN: None}), studies=6)
+                window(
+                    midnight(days_ago=1),
+                    model_window(read=6, sign=None, categories={Answer.SIGN: None, Answer.NO_SIGN: None}),
+                    studies=6,
+                )
             ),
         }
         take(db, [Said(caller=callers[title], report=one) for title, one in told.items()], policy=Policy())
@@ -81,7 +85,7 @@ def test_the_overview_tells_trouble_shares_and_hidden_counts(hub) -> None:
     assert re.search(r"<td>6</td>", small)
     rows = text.split("<h2>By province</h2>")[1]
     hunan = rows.split(">Hunan<")[1].split("</tr>")[0]
-    assert "<td>&lt;5</td>" in hunan
+    assert '<td>≈ 2 <span class="dim">1 to 5</span></td>' in hunan
     hubei = rows.split(">Hubei<")[1].split("</tr>")[0]
     assert "<td>200</td><td>50</td>" in hubei
     assert "<b>25.0 %</b>" in hubei
@@ -118,7 +122,7 @@ def test_exports_are_tables_and_valid_fhir(hub) -> None:
     rows = list(csv.DictReader(io.StringIO(client.get("/export.csv", headers=as_program(MONITOR)).text)))
     assert len(rows) == 6
     small = next(row for row in rows if row["site"] == "Small Hospital")
-    assert (small["sign_least"], small["sign_most"], small["read_least"]) == ("1", "4", "6")
+    assert (small["sign_least"], small["sign_most"], small["read_least"]) == ("1", "5", "6")
     answer = client.get("/export/measure-report", headers=as_program(MONITOR))
     assert answer.headers["content-type"] == "application/fhir+json"
     bundle = Bundle.model_validate(answer.json())
@@ -127,7 +131,7 @@ def test_exports_are_tables_and_valid_fhir(hub) -> None:
     assert [one.count for one in reports["Hubei"].group[0].population] == [200, 200, 50]
     hidden = answer.json()["entry"][1]["resource"]["group"][0]["population"][2]
     assert "count" not in hidden
-    assert hidden["extension"][0]["valueRange"] == {"low": {"value": 1}, "high": {"value": 4}}
+    assert hidden["extension"][0]["valueRange"] == {"low": {"value": 1}, "high": {"value": 5}}
 
 
 def test_who_may_see_may_not_act(hub) -> None:

@@ -12,15 +12,30 @@ import anyio
 import httpx
 import pytest
 from fastapi import FastAPI
-from server_node import file_objects, finish_reading, make_store, phantom_datasets
+from server_node import finish_reading, make_store
 
 from pneumoscope.config import Settings
 from pneumoscope.fleet.messages import Mode, Role
+from pneumoscope.records import Study
 from pneumoscope.server import make_app
-from pneumoscope.store import Store, accounts, audit, observations, readings, service, sessions, studies, verdicts
+from pneumoscope.store import (
+    Store,
+    accounts,
+    arrivals,
+    audit,
+    now,
+    observations,
+    readings,
+    service,
+    sessions,
+    studies,
+    verdicts,
+)
+from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.observations import Observed
 from pneumoscope.store.sessions import Limits
 
+STUDY = "1.2.826.0.1.3680043.10.7"
 MODEL = "lung-lesion 0.1.0"
 TOKEN = "a-program-that-reads-reports"
 PEOPLE = {"kim": "administrator", "lee": "administrator", "cho": "reader", "park": "auditor", "han": "technician"}
@@ -85,10 +100,21 @@ def house(tmp_path: Path) -> Iterator[House]:
     store = make_store(tmp_path)
     programs = ({"name": "reports", "token": TOKEN, "roles": ("reader",)},)
     settings = Settings(node={"folder": tmp_path}, http={"programs": programs})
-    (dataset, *_) = phantom_datasets()
-    file_objects(store, [dataset], settings=settings)
-    finish_reading(store, dataset.StudyInstanceUID)
-    found = House(make_app(settings, store), store, dataset.StudyInstanceUID)
+    one = Filed(
+        study=Study(StudyInstanceUID=STUDY, PatientName="Yamada^Tarou", PatientID="P-1_x"),
+        SeriesInstanceUID=f"{STUDY}.1",
+        SOPInstanceUID=f"{STUDY}.1.1",
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.2",
+        TransferSyntaxUID="1.2.840.10008.1.2.1",
+        key="studies/x",
+        sha256="0" * 64,
+        size_bytes=1000,
+        received_at=now(),
+    )
+    with store.database.begin() as db:
+        arrivals.file_images(db, [one])
+    finish_reading(store, STUDY)
+    found = House(make_app(settings, store), store, STUDY)
     limits = Limits(idle=timedelta(hours=1), longest=timedelta(hours=1))
     with store.database.begin() as db:
         for login, role in PEOPLE.items():

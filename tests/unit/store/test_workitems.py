@@ -155,6 +155,24 @@ def test_events_become_visible_in_the_order_of_their_numbers(database: Database)
     assert seen == sorted(seen)
 
 
+def test_a_reading_that_is_held_ends_its_work_item_with_the_reason(database: Database, worklist: Worklist) -> None:
+    with database.begin() as db:
+        subscriptions.subscribe_globally(db, "ALL", None)
+    arrive(database)
+    reading_id = take(database)
+    worklist.look()
+    with database.begin() as db:
+        readings.start(db, reading_id, process_id="worker-x")
+        readings.hold(db, reading_id, code="shadow-mode", message="Held.", model="m 1", device_uid="2.25.1")
+    worklist.look()
+    assert states(database, "ALL")[-1] == "CANCELED"
+    with database.look() as db:
+        (item,) = workitems.find(db, {"PatientID": "P1"}, limit=10, offset=0)
+    (progress,) = values(item, "ProcedureStepProgressInformationSequence")
+    assert text(progress, "ReasonForCancellation") == "Held. (shadow-mode)"
+    assert not values(item, "UnifiedProcedureStepPerformedProcedureSequence")
+
+
 def test_a_reading_of_the_node_itself_is_shown_from_beginning_to_end(database: Database, worklist: Worklist) -> None:
     with database.begin() as db:
         subscriptions.subscribe_globally(db, "ALL", None)

@@ -6,7 +6,7 @@ const progress = document.querySelector("section.progress");
 const words = document.querySelector("template.words").dataset;
 const LIMITS = { bytes: Number(form.dataset.batchBytes), files: Number(form.dataset.batchFiles), one: Number(form.dataset.limitBytes) };
 const ASK_EVERY_MS = 2000;
-const ENDED = ["read", "refused", "failed"];
+const ENDED = ["read", "held", "refused", "failed"];
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const megabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);

@@ -48,6 +48,10 @@ def upgrade() -> None:
         sa.Column("answers_most", sa.Integer(), server_default="0", nullable=False),
         sa.Column("agreed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("agreed_most", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("sign_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("involved_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("agreed_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("untold", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("province", "day", name=op.f("pk_province_day")),
     )
     op.create_table(
@@ -151,6 +155,11 @@ def upgrade() -> None:
         sa.Column("pairs_most", sa.Integer(), server_default="0", nullable=False),
         sa.Column("same", sa.Integer(), server_default="0", nullable=False),
         sa.Column("same_most", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("sign_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("involved_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("agreed_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("same_likely", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("untold", sa.Integer(), server_default="0", nullable=False),
         sa.Column("difference_sum", sa.Float(), server_default="0", nullable=False),
         sa.Column("differences", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["site"], ["site.id"], name=op.f("fk_window_total_site")),

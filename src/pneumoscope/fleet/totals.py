@@ -104,11 +104,13 @@ def _read(model: ModelWindow) -> Estimate | None:
     return whole_of((list(model.categories.values()), *bins))
 
 
-def _part(whole: Count, part: Count) -> tuple[Estimate, Estimate]:
-    """A total and the larger of its two parts, such as answers and those that agree."""
-    if whole is None:  # it is hidden where the other part would follow
-        rest = alone(part) + alone(None) if part is not None else alone(None)
-        return rest, alone(part)
+def _part(whole: Count, part: Count, *, read: Estimate) -> tuple[Estimate, Estimate]:
+    """A total and the larger of its two parts, such as answers and those that agree; it is no more than was ``read``."""
+    if whole is None and part is not None:  # it is hidden where the other part would follow
+        found = alone(part) + alone(None)
+        return found._replace(most=max(found.most, read.most)), alone(part)
+    if whole is None:  # as many as were read, or one: they are in no sum
+        return _NONE, _NONE
     return alone(whole), within(whole, (part, None if part is None else whole - part), order=(0,))[0]
 
 
@@ -121,9 +123,9 @@ def _figures(model: ModelWindow, read: Estimate) -> dict[str, Any]:
     usual = (Answer.NO_SIGN, Answer.SIGN, Answer.INDETERMINATE, Answer.CANNOT_SAY)
     told = dict(zip(usual, within(read, [model.categories.get(answer, 0) for answer in usual]), strict=True))
     heavy = sum(within(read, model.involved_percent.bins)[_QUARTER:], _NONE)
-    answers, agreed = _part(model.agreement.answers, model.agreement.agreed)
+    answers, agreed = _part(model.agreement.answers, model.agreement.agreed, read=read)
     paired = model.paired
-    pairs, same = _part(paired.both, paired.same_category) if paired else (_NONE, _NONE)
+    pairs, same = _part(paired.both, paired.same_category, read=read) if paired else (_NONE, _NONE)
     bins = paired.score_difference.bins if paired else ()
     centre = sorted(range(len(bins)), key=lambda place: abs(MIDDLES[place]))
     weights = [one.likely for one in within(paired.both if paired else 0, bins, order=centre)]

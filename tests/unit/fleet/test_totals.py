@@ -32,9 +32,14 @@ def test_a_total_that_is_hidden_follows_from_its_parts() -> None:
     (row,) = totals(window(midnight(), model_window(read=50, failed={"reader-crashed": None}), studies=None))
     assert (row["studies"], row["studies_most"]) == (51, 54)
     (row,) = totals(window(midnight(), model_window(agreement=Agreement(answers=None, agreed=30))))
-    assert (row["answers"], row["answers_most"], row["agreed_likely"]) == (31, 34, 30)
+    assert (row["answers"], row["answers_most"], row["agreed_likely"]) == (31, 40, 30)
     (row,) = totals(window(midnight(), model_window(agreement=Agreement(answers=30, agreed=None))))
     assert (row["agreed"], row["agreed_most"], row["agreed_likely"]) == (1, 29, 28)
+
+
+def test_answers_that_are_hidden_altogether_are_in_no_sum() -> None:
+    (row,) = totals(window(midnight(), model_window(agreement=Agreement(answers=None, agreed=None))))
+    assert (row["answers"], row["answers_most"], row["agreed_most"]) == (0, 0, 0)
 
 
 def test_a_window_without_readings_counts_its_studies() -> None:

@@ -263,6 +263,8 @@ def _group(kind_of: str, group: str, inside: Sequence[Share], everyone: Sequence
     subject = f"{group}.{kind_of}"
     hits, n = np.array([share.hits for share in inside]), np.array([share.n for share in inside])
     rest_hits, rest_n = np.array([s.hits for s in everyone]) - hits, np.array([s.n for s in everyone]) - n
+    told = (rest_hits >= 0) & (rest_n >= rest_hits)  # of everyone, too: at the hub they may be hidden
+    hits, n, rest_hits, rest_n = (np.where(told, counts, 0.0) for counts in (hits, n, rest_hits, rest_n))
     until, have, need = _baseline(np.minimum(n, rest_n), readings=50)
     if not until:
         return _young(AlarmKind.SUBGROUP, subject, have, need)

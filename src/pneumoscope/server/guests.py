@@ -71,8 +71,9 @@ def _may(db: sa.Connection, connection: HTTPConnection, study: str) -> bool:
     asked = parse_qsl(connection.url.query, keep_blank_values=True)
     if path.startswith("/viewer/"):
         return looks and [value for name, value in asked if name.lower() == "studyinstanceuids"] == [study]
-    if path == _ROOT:
-        return looks and [value for name, value in asked if name.lower() in (_UID.lower(), "0020000d")] == [study]
+    if path == _ROOT:  # exactly one way of saying it: one that the search does not know would not narrow it
+        told = [(name, value) for name, value in asked if name.lower() in (_UID.lower(), "0020000d")]
+        return looks and told in ([(_UID, study)], [("0020000D", study)])
     pages = (f"/studies/{study}", f"/studies/{study}/mark", f"{_ROOT}/{study}")
     return looks and (path in pages or path.startswith(f"{_ROOT}/{study}/"))
 

@@ -13,6 +13,8 @@ from pneumoscope.store.pool_schema import pool_consent, pool_task
 
 #: A taker is told for so long what became of a task.
 TOLD_FOR = timedelta(days=7)
+#: What is over goes after so long; the trail has it.
+KEPT_FOR = timedelta(days=30)
 _OVER = tuple(outcome.value for outcome in Outcome)
 ACTION = "pool"
 
@@ -41,7 +43,9 @@ def _agree(db: sa.Connection, caller: str, pool: Pool) -> None:
 
 def _offer(db: sa.Connection, caller: str, pool: Pool) -> None:
     mine = pool_task.c.owner == caller
-    rows = {row["id"]: row for row in db.execute(sa.select(pool_task).where(mine)).mappings()}
+    db.execute(pool_task.delete().where(mine, pool_task.c.state.in_(_OVER), pool_task.c.changed_at < now() - KEPT_FOR))
+    standing = sa.select(pool_task).where(mine, pool_task.c.state.not_in(_OVER))
+    rows = {row["id"]: row for row in db.execute(standing).mappings()}
     for task in pool.offers:
         if task.id in rows or db.execute(sa.select(pool_task.c.id).where(pool_task.c.id == task.id)).first():
             continue
@@ -53,8 +57,8 @@ def _offer(db: sa.Connection, caller: str, pool: Pool) -> None:
             _set(db, sealed.id, state="invited", sealed=sealed.model_dump(mode="json"))
     outcomes = {ended.id: ended.outcome.value for ended in pool.ended}
     offered = {task.id for task in pool.offers}
-    for task_id, row in rows.items():
-        if row["state"] not in _OVER and task_id not in offered:  # what an owner offers no more is not to be had
+    for task_id in rows:
+        if task_id not in offered:  # what an owner offers no more is not to be had
             _set(db, task_id, state=outcomes.get(task_id, Outcome.WITHDRAWN.value), sealed=None)
             _note(db, task_id, f"Ended: {outcomes.get(task_id, Outcome.WITHDRAWN.value)}.", caller)
 

@@ -204,6 +204,9 @@ def test_a_guest_gets_nowhere_else(two: Two) -> None:
             f"/dicom-web/studies?StudyInstanceUID={OTHER}",
             f"/dicom-web/studies?StudyInstanceUID={two.study}&StudyInstanceUID={OTHER}",
             f"/dicom-web/studies?StudyInstanceUID={two.study}&0020000D={OTHER}",
+            f"/dicom-web/studies?studyinstanceuid={two.study}",
+            f"/dicom-web/studies?0020000d={two.study}",
+            f"/dicom-web/studies?StudyInstanceUID={two.study}\\{OTHER}",
             f"/dicom-web/studies/{two.study}/../{OTHER}/series",
             f"/dicom-web/studies/{two.study}%2F..%2F{OTHER}/series",
             f"/viewer/viewer?StudyInstanceUIDs={two.study}&StudyInstanceUIDs={OTHER}",
@@ -220,6 +223,8 @@ def test_a_guest_gets_nowhere_else(two: Two) -> None:
                 wrong[path] = status
         right = [f"/studies/{own['study']}", f"/readings/{own['reading_id']}/report.html"]
         right += [f"/dicom-web/studies/{two.study}/series", f"/dicom-web/studies?StudyInstanceUID={two.study}"]
+        listed = await client.get(f"/dicom-web/studies?0020000D={two.study}&includefield=all")
+        assert [found["0020000D"]["Value"] for found in listed.json()] == [[two.study]]
         assert {path: (await client.get(path)).status_code for path in right} == dict.fromkeys(right, 200)
         del client.headers["X-Requested-With"]
         forged = await client.post(f"/readings/{two.reading_id}/review", data={"judgement": "accept"})

@@ -383,6 +383,19 @@ class Fleet(_Section):
         pattern=r"^(https?://[^\s/]+/?)?$",
         description="HTTP proxy on the way to the hub, such as `http://proxy.hospital:3128`; empty: directly.",
     )
+    share_readings: bool = Field(
+        False, description="Whether studies can be offered to readers of other hospitals, and theirs be read here."
+    )
+    pages_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/]+)?$",
+        description="Where readers of other hospitals reach this node's pages, such as `https://ct.hospital.example`; empty: "
+        "nothing is offered, and others' studies can be read all the same.",
+    )
+    offer_above: int = Field(
+        0, ge=0, description="With more read studies than this that wait for an answer, the oldest are offered; 0: none is."
+    )
+    offer_for_s: Seconds = Field(28_800, description="How long an offer stands, and the right of who takes it.")
 
 
 class HubPolicy(_Section):

@@ -42,7 +42,7 @@ def hidden_cells(
     ``sums``: (total, part, part, ...) of cells; ``untold``: rests that are never told, and may not follow either. Where one
     more is to be hidden it is the one of least ``worth``, which is 1 unless given, and of those the smallest.
     """
-    hidden = {key for key, number in numbers.items() if 0 < number < SMALLEST}
+    hidden = {key for key, number in numbers.items() if 0 < number < SMALLEST or (number and key in untold)}
 
     def hide_one_more(cells: Iterable[Cell]) -> bool:
         others = [key for key in cells if key not in hidden and key not in untold and numbers[key]]
@@ -53,8 +53,10 @@ def hidden_cells(
     while True:
         for cells in sums:
             unknown = [key for key in cells if key in hidden]
+            if all(key in untold and numbers[key] >= SMALLEST for key in unknown):
+                continue  # a rest of many may follow
             few = cells[0] not in hidden and sum(numbers[key] for key in unknown) < SMALLEST
-            if unknown and (len(unknown) == 1 or few) and hide_one_more(cells):
+            if (len(unknown) == 1 or few) and hide_one_more(cells):
                 break
         else:  # each sum by itself is safe; are they together?
             for key in _following(hidden, sums):

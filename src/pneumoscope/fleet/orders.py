@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pneumoscope.fleet.messages import Limits, Orders
+from pneumoscope.fleet.messages import Limits, Orders, PoolOrders
 
 NAME = "orders.json"
 
@@ -15,3 +15,12 @@ def limits(node_folder: Path) -> Limits:
         return Orders.model_validate_json((node_folder / "fleet" / NAME).read_bytes()).policy.limits
     except (OSError, ValidationError):
         return Limits()
+
+
+def pool(node_folder: Path) -> PoolOrders:
+    """What the hub last said of readings that are shared; nothing where it said none."""
+    try:
+        found = Orders.model_validate_json((node_folder / "fleet" / NAME).read_bytes()).pool
+    except (OSError, ValidationError):
+        found = None
+    return found or PoolOrders()

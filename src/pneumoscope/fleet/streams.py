@@ -133,7 +133,7 @@ def _shift(
     #: The baseline itself is known so well only.
     of_days = (n[:until] ** 2).sum() / n[:until].sum() ** 2
     error = float(np.sqrt(1 / n[:until].sum() + spread[until - 1] ** 2 * of_days))
-    tolerated = max(_TOLERATED, 1.75 * error)
+    tolerated = max(_TOLERATED, 1.25 * error)
     ratios = of_means(means, n, spread=spread, tolerated=tolerated, shifts=_SHIFTS)
     ratios[:, :until] = 0
 
@@ -263,6 +263,8 @@ def _group(kind_of: str, group: str, inside: Sequence[Share], everyone: Sequence
     subject = f"{group}.{kind_of}"
     hits, n = np.array([share.hits for share in inside]), np.array([share.n for share in inside])
     rest_hits, rest_n = np.array([s.hits for s in everyone]) - hits, np.array([s.n for s in everyone]) - n
+    told = (rest_hits >= 0) & (rest_n >= rest_hits)  # of everyone, too: at the hub they may be hidden
+    hits, n, rest_hits, rest_n = (np.where(told, counts, 0.0) for counts in (hits, n, rest_hits, rest_n))
     until, have, need = _baseline(np.minimum(n, rest_n), readings=50)
     if not until:
         return _young(AlarmKind.SUBGROUP, subject, have, need)

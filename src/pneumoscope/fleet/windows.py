@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pneumoscope.fleet.cells import Cell, hidden_cells
-from pneumoscope.fleet.groups import groups_of
+from pneumoscope.fleet.groups import GROUPS, groups_of
 from pneumoscope.fleet.messages import (
     EDGES,
     WORDS,
@@ -28,6 +28,7 @@ from pneumoscope.fleet.messages import (
 
 #: What describes an input, of those in EDGES; the others are of readings.
 INPUTS = ("thickness_mm", "noise_hu", "age_years", "lung_volume_l", "dose_mas")
+_AGES = tuple(group.removeprefix("age:") for group in GROUPS if group.startswith("age:"))
 _MODEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)* [0-9A-Za-z.+-]{1,64}")
 _CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _DEVICE = re.compile(r"[0-9.]{1,64}")
@@ -91,6 +92,7 @@ def build(
         table.bins((name,), name, [_number(row.features, name) for row in read], of=("read",))
     for name in WORDS:
         table.parts((name,), Counter(_word(row.features, name) for row in read), of=("read",))
+    table.link(ended)
     told = table.told()
     return Window(
         start=start,
@@ -125,17 +127,17 @@ class _Table:
         self.rests.add(cell)
         self.sums.append((total, *parts, cell))
 
-    def parts(self, within: Cell, numbers: Mapping[Any, int], *, of: Cell) -> None:
+    def parts(self, within: Cell, numbers: Mapping[Any, int], *, of: Cell, beside: Sequence[Cell] = ()) -> None:
         cells = {(*within, name): number for name, number in numbers.items()}
         self.numbers |= cells
-        self.rest(of, list(cells), within)
+        self.rest(of, [*cells, *beside], within)
 
-    def bins(self, within: Cell, name: str, values: Iterable[float | None], *, of: Cell) -> None:
+    def bins(self, within: Cell, name: str, values: Iterable[float | None], *, of: Cell, beside: Sequence[Cell] = ()) -> None:
         counted = dict.fromkeys(range(len(EDGES[name]) + 1), 0)
         for value in values:
             if value is not None:
                 counted[bisect_right(EDGES[name], value)] += 1
-        self.parts(within, counted, of=of)
+        self.parts(within, counted, of=of, beside=beside)
 
     def pair(self, whole: Cell, number: int, part: Cell, part_number: int) -> None:
         """A total of which one part is told; where the rest is small, the part is hidden."""
@@ -155,7 +157,9 @@ class _Table:
                 self.numbers[key, outcome, code] = number
         categories = Counter(row.category for row in read)
         self.parts((key, "categories"), {str(answer): categories[answer] for answer in Answer}, of=total)
-        self.bins((key, "score"), "score", [row.probability for row in read], of=total)
+        self.bins(
+            (key, "score"), "score", [row.probability for row in read], of=total, beside=[(key, "categories", "cannot-say")]
+        )
         percents = [None if row.involved_share is None else 100 * row.involved_share for row in read]
         self.bins((key, "involved_percent"), "involved_percent", percents, of=total)
         self.bins((key, "reading_s"), "reading_s", [row.reading_s for row in read], of=total)
@@ -203,6 +207,14 @@ class _Table:
         for kind in ("read", "sign", "answers", "agreed"):
             total = (key, "categories", "sign") if kind == "sign" else (key, kind)
             self.rest(total, [(key, "subgroup", name, kind) for name in groups], parting)
+
+    def link(self, ended: Iterable[Cell]) -> None:
+        """Ages and sexes stand twice: as inputs, and as subgroups of each model."""
+        ages = {f"age:{name}": ("age_years", number) for number, name in enumerate(_AGES)}
+        for group, cell in {**ages, **{f"sex:{word}": ("sex", word) for word in WORDS["sex"]}}.items():
+            parts = [(key, "subgroup", group, "read") for key in ended]
+            if self.numbers.get(cell):
+                self.sums.append((cell, *(part for part in parts if part in self.numbers)))
 
     def told(self) -> dict[Cell, Count]:
         hidden = hidden_cells(self.numbers, self.sums, untold=self.rests, worth=self.worth)

@@ -52,8 +52,8 @@ class Guarding:
             seen = (model, begin, limits, evidence.extent(db, begin), now().date())
             if seen == self._seen:
                 return
+            started_s = time.monotonic()
             rows = evidence.gather(db, model, begin)
-        started_s = time.monotonic()
         found = watch(rows, limits).alarms if rows else ()
         self._due_s = time.monotonic() + SPARING * (time.monotonic() - started_s)
         self._act(found, model=model, begin=begin, limits=limits)

@@ -22,7 +22,8 @@ BUNDLE_DEADLINE_S = 3600.0
 MAX_ANSWER_BYTES = 2**20
 #: Far above any bundle; an offer of more is not fetched.
 MAX_BUNDLE_BYTES = 2**31
-_Made = httpx.codes.OK, httpx.codes.CREATED
+_MADE = httpx.codes.OK, httpx.codes.CREATED
+_REFUSED = httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE, httpx.codes.UNPROCESSABLE_ENTITY
 
 
 class BadBundle(Rejected):
@@ -90,7 +91,10 @@ class Line:
         with reaching(), client(self._membership.tls(), proxy=self._proxy) as http, http.stream(method, url, **more) as answer:
             if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
                 raise RetryLater("The hub does not know this site's certificate, or no more.", code="hub-refuses")
-            if answer.status_code not in _Made:
+            if answer.status_code in _REFUSED:
+                status = answer.status_code
+                raise RetryLater(f"The hub refuses what this site sends (status {status}).", code="report-refused")
+            if answer.status_code not in _MADE:
                 raise _odd(f"status {answer.status_code}")
             yield answer
 

@@ -61,8 +61,9 @@ def _at_its_own_pace(reporting: Reporting, *, stop: threading.Event) -> threadin
                     log.error("A report could not be made", fault=type(fault).__name__)
                 pause_s, failed = TROUBLE_S, True
             except Exception:  # a bug here must not end reports for ever, unseen
-                log.error("A report met a fault of ours; the next is tried", exc_info=True)
-                pause_s = TROUBLE_S
+                if not failed:
+                    log.error("A report met a fault of ours; the next is tried", exc_info=True)
+                pause_s, failed = TROUBLE_S, True
 
     thread = threading.Thread(target=loop, name="reports", daemon=True)
     thread.start()

@@ -17,12 +17,15 @@ from pneumoscope.member.line import Line
 from pneumoscope.member.membership import Membership
 from pneumoscope.member.metrics import LAST_REPORT, REPORTS, WINDOWS
 from pneumoscope.member.model import default_model, device_uid
+from pneumoscope.member.pooling import Pooling
 from pneumoscope.store import Store, alarms, now, service, tellings
 
 #: While the hub is away it is asked ever more seldom, at most so many times the usual pause apart.
 MOST_PAUSES = 5
 #: Reports that catch up follow one another so fast.
 CATCH_UP_S = 0.5
+#: A hub that refuses a report gets some without windows for so long.
+BARE_S = 3600.0
 #: Between two tries to renew a certificate.
 RENEW_EVERY_S = 3600.0
 #: Our clock against the hub's.
@@ -39,11 +42,13 @@ class Reporting:
         self._settings = settings
         self._store = store
         self._looking = looking
+        self._pooling = Pooling(settings, store)
         self._wish = wish
         self._model = default_model(settings)
         self._failures = 0
         self.trouble = ""  # code of what keeps reports from the hub
-        self._renew_at_s = 0.0
+        self._renew_at_s = self._bare_until_s = 0.0
+        self._stuck = False  # the hub took a report and kept none of its windows
         self._ahead = timedelta(0)  # our clock before the hub's, as last heard
         self._devices: dict[str, str] = {}
 
@@ -59,7 +64,7 @@ class Reporting:
             self._certificate(place)
             orders = self._report(place)
             policy = orders.policy
-            more = self._close(place, policy)
+            more = self._close(place, policy) and not self._stuck
         except PneumoscopeError as fault:
             if place is not None and place.days_left <= 0:  # the hub just hangs up
                 return self._failed("certificate-over", "This node's certificate in its fleet is over.", policy)
@@ -85,9 +90,11 @@ class Reporting:
         report = self._made(place)
         orders = line.report(report)
         heard_at = now()
+        self._stuck = not orders.kept and (bool(report.windows) or self._bare)
         membership.keep_orders(place.folder, orders)
         with self._store.database.begin() as db:
             tellings.kept(db, orders.kept)
+        self._pooling.heard(place, orders.pool)
         self._set_clock(orders.now, sent_at=report.sent_at, heard_at=heard_at)
         REPORTS.labels("taken").inc()
         LAST_REPORT.set(heard_at.timestamp())
@@ -100,7 +107,7 @@ class Reporting:
         with self._store.database.look() as db:
             state = service.current(db, self._model)
             standing = alarms.standing(db)
-            windows = tellings.due(db)
+            windows = [] if self._bare else tellings.due(db)
         wish = self._wish()
         return Report(
             sent_at=now(),
@@ -117,7 +124,13 @@ class Reporting:
             alarms=tuple(standing),
             windows=tuple(windows),
             wish=wish,
+            pool=self._pooling.told(place),
         )
+
+    @property
+    def _bare(self) -> bool:
+        """Whether reports go without windows, so that the site is heard although the hub refuses what they hold."""
+        return time.monotonic() < self._bare_until_s
 
     def _device(self, model: str) -> str:
         if model not in self._devices:
@@ -162,6 +175,8 @@ class Reporting:
 
     def _failed(self, code: str, text: str, policy: Policy) -> float:
         REPORTS.labels(code).inc()
+        if code == "report-refused":
+            self._bare_until_s = time.monotonic() + BARE_S
         if code != self.trouble:  # once, not with every try
             log.warning(f"A report did not reach the hub. {text}", code=code)
         self._failures, self.trouble = self._failures + 1, code

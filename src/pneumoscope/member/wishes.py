@@ -1,5 +1,6 @@
 """What the hub wishes of this site, done as far as the site's settings and people allow: each step once, also over restarts."""
 
+import shutil
 import tempfile
 import threading
 from contextlib import suppress
@@ -20,7 +21,7 @@ from pneumoscope.models import examine, trust
 from pneumoscope.models.library import install
 from pneumoscope.store import Store, alarms, audit, now, service
 
-_FILE = "wish.json"
+_FILE, _SCRATCH = "wish.json", ".bundle-"
 #: Faults of this machine that say nothing against a bundle.
 _PASSING = ("disk-full", "model-install-failed", "key-unreadable")
 log = structlog.get_logger()
@@ -46,6 +47,8 @@ class Wishes:
         self._lock = threading.Lock()
         self._done = self._read()
         self._trouble = ""
+        for left in membership.folder(settings).glob(f"{_SCRATCH}*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
 
     def state(self) -> WishState | None:
         """What the next report says of the wish."""
@@ -126,7 +129,7 @@ class Wishes:
 
     def _install(self, place: membership.Membership, offer: Offer) -> None:
         """Fetch, unpack, verify, put beside the others: nothing unsigned or altered is installed, and so none is run."""
-        with tempfile.TemporaryDirectory(prefix=".bundle-", dir=place.folder) as scratch:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=place.folder) as scratch:
             archive, folder = Path(scratch) / "bundle.zip", Path(scratch) / "bundle"
             folder.mkdir()
             Line(place, proxy=self._settings.fleet.proxy).fetch(offer, archive)

@@ -21,6 +21,7 @@ from pneumoscope.config import Settings
 from pneumoscope.server import forgery
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.credentials import Programs, Sessions, ThisMachine
+from pneumoscope.server.guests import ENTRANCE, Guests
 from pneumoscope.server.problems import answer
 from pneumoscope.server.rights import ALL_ROLES, FREE
 from pneumoscope.server.visitor import Visitor
@@ -55,6 +56,7 @@ class Access:
         self._app, self._store, self._people = app, store, settings.people
         self._programs, self._this_machine = Programs(settings.http), ThisMachine(settings)
         self._sessions = Sessions(settings.people, store, Jar(settings.http.port))
+        self._guests = Guests(store, Jar(settings.http.port))
         self._proxies = [ipaddress.ip_network(network) for network in settings.http.proxies]
         self._noted: dict[str, float] = {}
 
@@ -90,12 +92,14 @@ class Access:
         await _refuse(scope, receive, send, refusal.response)
 
     async def _who(self, scope: Scope, headers: Headers, *, peer: str, address: str) -> Visitor | None:
-        if scope["path"] in ENTRANCES or scope["path"].startswith("/static/"):
+        if scope["path"] in ENTRANCES or scope["path"].startswith(("/static/", ENTRANCE)):
             return Visitor(actor="", address=address)
         if authorization := headers.get("authorization"):
             return self._programs.find(authorization, address)
         if "cookie" in headers:
             visitor = await anyio.to_thread.run_sync(self._sessions.find, HTTPConnection(scope), address)
+            if visitor is None:
+                visitor = await anyio.to_thread.run_sync(self._guests.find, HTTPConnection(scope), address)
             if visitor is not None:
                 return visitor
         if self._this_machine.calls(peer, headers) and self._this_machine.is_called(headers.get("host", "")):
@@ -183,7 +187,7 @@ def _wrong_form(scope: Scope, headers: Headers) -> Refusal | None:
     length = headers.get("content-length", "")
     if kind == _FORM and not (length.isdigit() and int(length) <= _LARGEST_FORM_BYTES):
         return Refusal(answer(413, "form-too-large", f"A form has at most {_LARGEST_FORM_BYTES} bytes, and says how many."))
-    if kind != _FORM and scope["path"] in ENTRANCES:
+    if kind != _FORM and (scope["path"] in ENTRANCES or scope["path"].startswith(ENTRANCE)):
         return Refusal(answer(415, "wrong-media-type", f"Send a form ({_FORM})."))
     return None
 

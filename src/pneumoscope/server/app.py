@@ -15,10 +15,12 @@ from pneumoscope.server import (
     agreement,
     api,
     comfort,
+    guests,
     listing,
     login,
     pages,
     people,
+    pool,
     problems,
     rendering,
     review,
@@ -84,10 +86,11 @@ def build(settings: Settings, store: Store) -> FastAPI:
             Middleware(Access, settings=settings, store=store),
         ],
     )
+    app.state.sharing = settings.fleet.share_readings
     problems.install(app, rendering.problem)
     programs = (qido, retrieve, pixels, rendered, stow, workitems, subscribers, watch, api)
     reading_room = (listing, studypage, pages, review, verdict, agreement, service, meetings, channel, upload, comfort)
-    for part in (*programs, *reading_room, login, account, people, trail, statics, viewer):
+    for part in (*programs, *reading_room, login, account, people, trail, guests, pool, statics, viewer):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

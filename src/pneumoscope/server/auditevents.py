@@ -29,6 +29,7 @@ _TYPES = {
     "review": ("110100", "Application Activity", "C"),
     "read together": ("110100", "Application Activity", "E"),
     "read again": ("110100", "Application Activity", "E"),
+    "pool": ("110100", "Application Activity", "E"),
 }
 _OUTCOMES = {"success": "0", "refused": "4", "failed": "8"}
 

@@ -41,6 +41,14 @@ class Jar:
         """The person is back."""
         self._drop(connection, response, self._name(connection, "way"))
 
+    def guest(self, connection: HTTPConnection) -> str:
+        """The token of a guest's right that a request claims, empty for none."""
+        return connection.cookies.get(self._name(connection, "guest"), "")
+
+    def put_guest(self, connection: HTTPConnection, response: Response, token: str) -> None:
+        """Until the browser is closed, or the right ends here."""
+        self._put(connection, response, self._name(connection, "guest"), token)
+
     def known(self, connection: HTTPConnection, *, account_id: str, secret: str) -> str:
         """A name of this browser, where ``account_id`` was logged into with it before; else empty.
 

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import FormData
 
 from pneumoscope.records import ZONES, Answer, Category, Judgement, Objection, Region
+from pneumoscope.server import guests
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.journal import visitor_of
 from pneumoscope.server.metrics import ANSWERS
@@ -47,8 +48,11 @@ def _add(request: Request, desk: Desk, reading_id: str, given: Answer) -> Respon
             audit.record(
                 db, action="review", actor=visitor.actor, address=visitor.address, StudyInstanceUID=study, detail=detail
             )
+            guests.answered(db, visitor)
     if added.new:
         ANSWERS.labels(judgement=given.judgement, objection=given.objection or "").inc()
+    if visitor.guest:
+        return RedirectResponse(guests.farewell(visitor), 303)
     told = f"answered={version}" + (f"&superseded={newer}" if newer else "")
     return RedirectResponse(f"/studies/{study}?{told}#answers", 303)
 

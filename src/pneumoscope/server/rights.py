@@ -53,6 +53,8 @@ FREE = frozenset(
         "/login/openid",
         "/login/openid/back",
         "/login/openid/out",
+        "/guest/{offer_id}",
+        "/guest/{offer_id}/done",
     }
 )
 #: Those of programs with a token in ``http.tokens``, and of this machine where it is trusted.

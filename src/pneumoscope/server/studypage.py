@@ -12,7 +12,7 @@ from pneumoscope.codes import severity
 from pneumoscope.records import ZONES, Region
 from pneumoscope.results import PAGE_PICTURE, overlay_name, slice_name
 from pneumoscope.results.diagrams import ZoneWords, zone_diagram_svg
-from pneumoscope.server import acts, looking, reliability, review
+from pneumoscope.server import acts, looking, pool, reliability, review
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.paths import PREFIX, Study
 from pneumoscope.server.earlier import same_person
@@ -38,7 +38,8 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
         stamp = looking.mark(db, row)  # before: a page that is newer than its mark says so at worst
         found = looking.whole(db, row)
         held = row["state"] == StudyState.HELD
-        others = [] if held else worklist.earlier(db, row)
+        others = [] if held or visitor_of(request).guest else worklist.earlier(db, row)
+        offer = pool.panel(request, db, study)
         mine = _own_verdict(db, request, study) if held else ""
     # of a study that is held no model's word is shown, nor that of an earlier version
     versions = [] if held else found["readings"]
@@ -57,6 +58,7 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
         trend=lambda: same_person(dict(row), [dict(other) for other in others], shown),
         kept=_kept,
         judging=review.panel(request),
+        offer=offer,
         held=held,
         verdicts=verdicts.ALLOWED,
         my_verdict=mine,

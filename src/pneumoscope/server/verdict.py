@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from pneumoscope.fleet.messages import Answer
-from pneumoscope.server import acts
+from pneumoscope.server import acts, guests
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.paths import Study
 from pneumoscope.server.journal import visitor_of
@@ -47,11 +47,14 @@ def _from_json(body: bytes) -> object:
 
 def _keep(request: Request, desk: Desk, study: str, category: Answer) -> Response:
     visitor, row = visitor_of(request), acts.study_row(request, study)
-    by_page = bool(visitor.account_id)
+    by_page = bool(visitor.account_id or visitor.guest)
     if by_page and row["state"] != StudyState.HELD:
         raise Problem(409, "not-blind", "The reading of this study is shown; blind verdicts are given while it is held.")
     with desk.store.database.begin() as db:
         verdict_id = verdicts.add(db, study, category, reader=visitor.actor, source="page" if by_page else "report")
         detail = "A verdict was given without the model's word."
         audit.record(db, action="verdict", actor=visitor.actor, address=visitor.address, StudyInstanceUID=study, detail=detail)
+        guests.answered(db, visitor)
+    if visitor.guest:
+        return RedirectResponse(guests.farewell(visitor), 303)
     return RedirectResponse(f"/studies/{study}#verdict", 303) if by_page else JSONResponse({"id": verdict_id}, 201)

@@ -19,6 +19,9 @@ class Visitor:
     session_id: str = ""
     csrf: str = field(default="", repr=False)
     must_change: bool = False
+    #: Of a guest: the offer that lets them in, and what it allows where they ask for its study.
+    guest: str = ""
+    granted: frozenset[Right] = frozenset()
 
     @property
     def identity(self) -> str:
@@ -28,4 +31,4 @@ class Visitor:
     @property
     def rights(self) -> frozenset[Right]:
         """What the visitor may do."""
-        return rights_of(self.roles) | (frozenset({Right.ACCOUNT}) if self.account_id else frozenset())
+        return rights_of(self.roles) | self.granted | (frozenset({Right.ACCOUNT}) if self.account_id else frozenset())

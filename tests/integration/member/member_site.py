@@ -69,6 +69,7 @@ class Heard:
     url: str
     bodies: list[bytes] = field(default_factory=list)
     answer: bytes = b"{}"
+    status: int = 200
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def ear(authority: Authority) -> Iterator[Heard]:
         def do_POST(self) -> None:
             head = f"{self.requestline}\n{self.headers}".encode()
             heard.bodies.append(head + self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
+            self.send_response(heard.status)
             self.send_header("Content-Length", str(len(heard.answer)))
             self.end_headers()
             self.wfile.write(heard.answer)
@@ -184,11 +185,11 @@ class Site:
                 stderr=told,
             )
             try:
-                wait_for(lambda: "The member starts" in self.log(), what="the member")
+                wait_for(lambda: "The member starts" in self.log(), seconds=90, what="the member")
                 yield process
             finally:
                 process.terminate()
-                assert process.wait(timeout=30) == 0
+                assert process.wait(timeout=60) == 0
 
     def log(self) -> str:
         return (self.folder / "member.log").read_text()

@@ -13,6 +13,7 @@ from pneumoscope.fleet.messages import AlarmKind, Mode, Orders, Policy, Window
 from pneumoscope.fleet.token import Token
 from pneumoscope.hub.authority import Authority
 from pneumoscope.member import membership, reporting
+from pneumoscope.node import fleetcheck
 from pneumoscope.store import Database, alarms, now, service
 from pneumoscope.store.fleet_schema import fleet_window
 from pneumoscope.store.hub_schema import site_window
@@ -102,9 +103,9 @@ def test_the_process_says_once_that_the_hub_is_away_and_goes_on(hub: Running, si
     orders = Orders(now=now(), site=site.facts.site, title="a", province="b", policy=quick)
     membership.keep_orders(membership.folder(site.settings), orders)
     with site.member():
-        wait_for(lambda: "hub-unreachable" in site.log(), what="the line in the log")
+        wait_for(lambda: "hub-unreachable" in site.log(), seconds=60, what="the line in the log")
         site.alter(reports_url=real)
-        wait_for(lambda: len(at_hub(hub, site)) == 2, what="the hub to have all windows")
+        wait_for(lambda: len(at_hub(hub, site)) == 2, seconds=60, what="the hub to have all windows")
     assert site.log().count("did not reach the hub") == 1
     assert "takes reports again" in site.log()
 
@@ -136,6 +137,24 @@ def test_a_certificate_is_renewed_and_one_that_is_over_alarms(hub: Running, site
     site.join(hub.invite("again", again=site.facts.title).written())
     site.reporting.turn()
     assert (site.reporting.trouble, standing(site)) == ("", [])
+
+
+def test_the_check_says_how_the_fleet_stands(hub: Running, site: Site) -> None:
+    def told() -> dict[str, tuple[str, str]]:
+        return {title: look() for title, look in fleetcheck.things(site.settings, site.store.database)}
+
+    assert told()["hub"] == ("look", "localhost answers; no report was taken yet.")
+    site.reporting.turn()
+    assert told()["hub"] == ("good", "localhost answers, and takes reports.")
+    assert told()["fleet"][0] == "look"
+    assert "is shadow; two people here put" in told()["fleet"][1]
+    assert told()["certificate of the fleet"][0] == "good"
+    give(hub, site, days=-1)
+    verdict, text = told()["certificate of the fleet"]
+    assert (verdict, "`pneumoscope join`" in text) == ("wrong", True)
+    site.alter(reports_url="https://localhost:9")
+    with pytest.raises(RetryLater, match="cannot be reached"):
+        told()
 
 
 def test_a_clock_that_is_hours_off(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:

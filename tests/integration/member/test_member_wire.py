@@ -109,6 +109,28 @@ def test_nothing_of_patients_people_or_machines_is_sent(tmp_path: Path) -> None:
         assert socket.gethostname().encode() not in everything
 
 
+def test_a_hub_that_refuses_windows_hears_of_the_site_and_one_that_keeps_none_is_not_hammered(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    with ear(authority) as heard:
+        site = joined(tmp_path, authority, heard)
+        for _ in range(3):
+            site.reporting.turn()
+        assert [len(report.windows) for report in sent(heard)] == [0, 1, 1]
+        heard.status = 400
+        site.reporting.turn()
+        assert site.reporting.trouble == "report-refused"
+        heard.status = 200
+        site.reporting.turn()
+        assert site.reporting.trouble == ""
+        assert [len(report.windows) for report in sent(heard)] == [0, 1, 1, 1, 0]
+        assert [row["kept_at"] for row in site.windows()] == [None]
+        site.close()
+
+
+def sent(heard: Heard) -> list[Report]:
+    return [Report.model_validate_json(body.split(b"\n\n", 1)[-1]) for body in heard.bodies if body.startswith(b"POST /report")]
+
+
 @pytest.mark.parametrize("answer", [b"", b"<html>", b"{}", b'{"version": 2}', b"[" * 100_000, b'{"now": 1}' + b" " * 2_000_000])
 def test_whatever_the_hub_answers_reports_go_on(tmp_path: Path, answer: bytes) -> None:
     authority = Authority(tmp_path / "authority")

@@ -12,7 +12,7 @@ from hub_fleet import Running
 from member_site import Site
 
 from pneumoscope.errors import OperatorNeeded
-from pneumoscope.fleet.messages import AlarmKind, Mode, Offer, Orders, Wish, WishKind, WishStage
+from pneumoscope.fleet.messages import AlarmKind, Mode, Offer, Orders, Wish, WishKind, WishStage, WishState
 from pneumoscope.member import membership
 from pneumoscope.models.library import find, models_folder
 from pneumoscope.models.manifest import Calibration
@@ -136,9 +136,11 @@ def test_a_model_comes_into_service_and_goes_again(tmp_path: Path, hub: Running,
     assert fleet.turn() is WishStage.BACK
     assert (state(site).model, state(site).mode) == (first, Mode.LIVE)
     assert acts(site) == ["begin", "release", "candidate", "promote", "back"]
+    fleet.wish(WishKind.SHADOW)  # the stage begins anew
+    assert (site.wishes.state(), state(site).candidate) == (WishState(rollout=fleet.id, stage=WishStage.SHADOW), model)
     with site.store.database.look() as db:
         told = [row["detail"] for row in audit.entries(db) if row["actor"] == service.HUB]
-    assert len(told) == (2 if promotion == "people" else 3)
+    assert len(told) == (3 if promotion == "people" else 4)
     assert all(fleet.id in detail for detail in told)
     fleet.close()
     site.close()

@@ -41,6 +41,9 @@ NEEDED = {
         "GET /login/openid",
         "GET /login/openid/back",
         "GET /login/openid/out",
+        "GET /guest/{offer_id}",
+        "POST /guest/{offer_id}",
+        "GET /guest/{offer_id}/done",
     ],
     "account": [
         "POST /logout",
@@ -50,7 +53,15 @@ NEEDED = {
         "POST /account/sessions/end",
     ],
     "list": ["GET /", "GET /api/studies", "GET /api/studies/{study}/state", "GET /events", "GET /viewer/"],
-    "judge": ["POST /readings/{reading_id}/review", "POST /studies/{study}/verdict"],
+    "judge": [
+        "POST /readings/{reading_id}/review",
+        "POST /studies/{study}/verdict",
+        "POST /studies/{study}/offer",
+        "POST /studies/{study}/offer/end",
+        "GET /others",
+        "POST /others/{task_id}/take",
+        "GET /others/{task_id}/open",
+    ],
     "oversee": ["GET /service"],
     "release": [
         "POST /service/ask",
@@ -116,6 +127,9 @@ NEEDED = {
         "POST /people/{account_id}/unlock",
         "POST /people/{account_id}/shut",
         "POST /people/{account_id}/open",
+        "GET /partners",
+        "POST /partners/{site}/agree",
+        "POST /partners/{site}/end",
     ],
     "audit": ["GET /audit", "GET /api/audit"],
     "measure": ["GET /ready", "GET /metrics"],
@@ -238,7 +252,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     yield House(
         make_app(settings, store),
         store,
-        fill | dict.fromkeys(("delivery_id", "account_id", "session_id", "meeting_id"), "none"),
+        fill | dict.fromkeys(("delivery_id", "account_id", "session_id", "meeting_id", "offer_id", "task_id", "site"), "none"),
     )
     store.database.close()
 

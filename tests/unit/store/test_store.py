@@ -29,6 +29,7 @@ from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.files import image_key, is_uid
 from pneumoscope.store.fleet_schema import service_act  # noqa: F401 - its tables belong to the metadata
 from pneumoscope.store.hub_schema import site  # noqa: F401 - its tables belong to the metadata
+from pneumoscope.store.pool_schema import pool_task  # noqa: F401 - its tables belong to the metadata
 from pneumoscope.store.readings import StoredParcel
 from pneumoscope.store.schema import DeliveryState, Priority, ReadingState, StudyState, metadata
 

@@ -110,6 +110,7 @@ ACTIONS = {
     "login": N_("login"),
     "logout": N_("logout"),
     "people": N_("people"),
+    "pool": N_("read for others"),
     "query": N_("query"),
     "read again": N_("read again"),
     "read together": N_("read together"),
@@ -123,6 +124,22 @@ ACTIONS = {
     "upload": N_("upload"),
     "verdict": N_("verdict"),
     "view": N_("view"),
+}
+#: Of a study that another hospital may read.
+TASKS = {
+    "routine": N_("routine"),
+    "urgent": N_("urgent"),
+    "under-100": N_("under 100"),
+    "100-400": N_("100 to 400"),
+    "over-400": N_("over 400"),
+    "open": N_("on offer"),
+    "asked": N_("asked for"),
+    "invited": N_("ready to be read"),
+    "opened": N_("opened"),
+    "answered": N_("answered"),
+    "withdrawn": N_("taken back"),
+    "expired": N_("time is over"),
+    "lost": N_("another was first"),
 }
 #: What becomes of the readings of the model in service, and what was decided about it.
 MODES = {

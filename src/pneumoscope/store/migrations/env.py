@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from pneumoscope.store import fleet_schema, hub_schema  # noqa: F401 - their tables belong to the metadata
+from pneumoscope.store import fleet_schema, hub_schema, pool_schema  # noqa: F401 - their tables belong to the metadata
 from pneumoscope.store.schema import metadata
 
 context.configure(

@@ -70,7 +70,7 @@ class Site:
             f'[node]\nfolder = "{self.folder / "node"}"\npace = 8\n'
             f'[dicom]\nport = {self.dicom_port}\nhost = "127.0.0.1"\nreceivers = 1\n'
             f'[http]\nhost = "127.0.0.1"\n[people]\nways = "local"\n[fleet]\npromotion = "{self.promotion}"\n'
-            '[disk]\ndurable = false\nwatermark = 0.001\nmax_share = 0.999\n[logs]\nlevel = "debug"\n'
+            '[disk]\ndurable = false\nwatermark = 0.001\nmax_share = 0.999\n[logs]\nlevel = "info"\n'
         )
         prepare(self.settings)
 
@@ -150,6 +150,7 @@ class Site:
     def _association(self):  # noqa: ANN202 - a context manager of pynetdicom's
         ae = AE("CT1")
         ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        ae.dimse_timeout = ae.acse_timeout = 120  # all hospitals share two cores
         assoc = ae.associate("127.0.0.1", self.dicom_port, ae_title=self.settings.dicom.ae_title)
         assert assoc.is_established, f"{self.title} lets no scanner in"
         yield assoc

@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo stop viewer test soak check bench docs lock train evidence clean
+.PHONY: demo stop fleet viewer test soak check bench docs lock train evidence clean
 
 PYTHON ?= python3
 BIN = .venv/bin
@@ -16,6 +16,10 @@ demo: $(RUNTIME)
 # Ends the node that `make demo` started.
 stop:
 	@$(BIN)/python scripts/demo.py stop
+
+# A hub and 26 hospitals on this machine, and what befalls them in ten minutes; wants 16 GB of memory.
+fleet: $(DEV)
+	@$(BIN)/python scripts/fleet/story.py
 
 # Fetches the viewer of images, which `make demo` does too.
 viewer: $(RUNTIME)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 from pydicom import dcmread
-from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage
 from rich.progress import track
 
 from pneumoscope.config import load_settings
+from pneumoscope.delivery.mended import Entity
 from pneumoscope.node.prepare import FIRST, first_account
 from pneumoscope.node.serve import address, wait_until_ready
 
@@ -98,7 +98,7 @@ def port_near(port: int) -> int:
 
 def send(folder: Path, ae_title: str, port: int) -> None:
     files = sorted(folder.iterdir())
-    scanner = AE("SCANNER")
+    scanner = Entity(ae_title="SCANNER")
     scanner.add_requested_context(CTImageStorage, dcmread(files[0], stop_before_pixels=True).file_meta.TransferSyntaxUID)
     association = scanner.associate("127.0.0.1", port, ae_title=ae_title)
     if not association.is_established:

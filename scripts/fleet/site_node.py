@@ -6,7 +6,6 @@ import random
 import sys
 import uuid
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,9 +15,10 @@ import psutil
 import sqlalchemy as sa
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE
+from pynetdicom.presentation import build_context
 
 from pneumoscope.config import Settings, load_settings
+from pneumoscope.delivery.association import Peer, associate
 from pneumoscope.fleet.messages import Answer as Said
 from pneumoscope.member.joining import join
 from pneumoscope.node.prepare import prepare
@@ -141,20 +141,19 @@ class Site:
             image.PatientID, image.PatientName = patient, f"Phantom^{patient}"
             image.Manufacturer, image.ConvolutionKernel = self.scanner.Manufacturer, self.scanner.ConvolutionKernel
         self.truth[str(study)] = sick
-        with self._association() as assoc:
+        peer = Peer(
+            ae_title=self.settings.dicom.ae_title,
+            host="127.0.0.1",
+            port=self.dicom_port,
+            calling_ae_title="CT1",
+            tls=None,
+            timeout_s=60,
+            deadline_s=300,
+        )
+        with associate(peer, [build_context(CTImageStorage, ExplicitVRLittleEndian)]) as assoc:
             for image in images:
                 status: Dataset = assoc.send_c_store(image)
                 assert status.get("Status") == 0, f"{self.title} did not take an image: {status}"
-
-    @contextmanager
-    def _association(self):  # noqa: ANN202 - a context manager of pynetdicom's
-        ae = AE("CT1")
-        ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-        ae.dimse_timeout = ae.acse_timeout = 120  # all hospitals share two cores
-        assoc = ae.associate("127.0.0.1", self.dicom_port, ae_title=self.settings.dicom.ae_title)
-        assert assoc.is_established, f"{self.title} lets no scanner in"
-        yield assoc
-        assoc.release()
 
     @property
     def unread(self) -> int:

@@ -21,7 +21,7 @@ from test_server_roles import WANTED
 from pneumoscope.fleet import orders
 from pneumoscope.fleet.messages import Outcome
 from pneumoscope.server import make_app
-from pneumoscope.store import Database, accounts, audit, now, pool, reviews, sessions
+from pneumoscope.store import Database, accounts, audit, now, pool, readings, reviews, sessions, studies, verdicts
 from pneumoscope.store.pool_schema import pool_offer
 from pneumoscope.store.sessions import Limits
 
@@ -102,6 +102,14 @@ class Two:
                 await work()
 
         anyio.run(whole)
+
+    def hold(self) -> None:
+        """The study is read once more, by a model whose word is not shown."""
+        with self.owner.store.database.begin() as db:
+            reading_id = studies.read_again(db, self.study)
+            readings.start(db, reading_id, process_id="worker-x")
+            held = {"code": "shadow-mode", "message": "Not released."}
+            readings.hold(db, reading_id, **held, model="lung-lesion 0.1.0", device_uid="2.25.9")
 
     async def agree(self) -> None:
         self.report(2)
@@ -229,9 +237,20 @@ def test_a_guest_gets_nowhere_else(two: Two) -> None:
         del client.headers["X-Requested-With"]
         forged = await client.post(f"/readings/{two.reading_id}/review", data={"judgement": "accept"})
         assert forged.status_code == 403
+        client.headers["X-Requested-With"] = "pneumoscope"
+        two.hold()
+        assert "What do you see?" in (await client.get(f"/studies/{two.study}")).text
+        answer = await client.post(f"/studies/{two.study}/verdict", data={"category": "no-sign"})
+        assert answer.headers["location"].endswith("/done")
+        assert (await client.post(f"/studies/{two.study}/verdict", data={"category": "sign"})).status_code == 401
 
     two.run(work)
     assert wrong == {}
+    with two.owner.store.database.look() as db:
+        found = verdicts.of_study(db, two.study)
+    assert [(row["reader"], row["category"], row["source"]) for row in found] == [
+        (f"reader ({two.taker.title})", "no-sign", "page")
+    ]
 
 
 def test_a_right_ends_at_once(two: Two) -> None:

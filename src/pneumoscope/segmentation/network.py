@@ -31,7 +31,7 @@ class LungLesionNetwork:
     def __init__(self, onnx: bytes, *, threads: int = 2) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        # threads that wait by spinning take the cores from whoever they wait for: four readings at once took three times as long
+        # who waits by spinning takes the core from whom it waits for: four readings at once took three times as long
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])

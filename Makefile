@@ -27,9 +27,9 @@ viewer: $(RUNTIME)
 
 test: $(DEV)
 	@scripts/peers.sh
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
-# What takes longer than a change can wait for: each process killed at every step of a study's way.
+# What takes longer than a change can wait for: faults of every kind, on whole nodes.
 soak: $(DEV)
 	@scripts/peers.sh
 	$(BIN)/python -m pytest -q -m soak

@@ -98,6 +98,7 @@ def test_a_worker_elsewhere_reads_what_it_never_received(shared: Site, own_study
     assert document
 
 
+@pytest.mark.soak
 def test_studies_arrive_while_the_bucket_is_away_and_are_read_when_it_is_back(
     shared: Site, own_study: tuple[Path, str]
 ) -> None:
@@ -118,6 +119,7 @@ def test_studies_arrive_while_the_bucket_is_away_and_are_read_when_it_is_back(
     wait_for(lambda: [d["state"] for d in deliveries(node, uid)] == ["delivered"], seconds=60, what="the delivery")
 
 
+@pytest.mark.soak
 def test_a_reading_waits_for_the_bucket_and_is_not_counted_as_an_attempt(shared: Site, own_study: tuple[Path, str]) -> None:
     node, (folder, uid) = shared.node, own_study
     held = set(shared.storage.held())

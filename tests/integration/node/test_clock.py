@@ -44,6 +44,7 @@ def clock_line(running: Node) -> Line:
 
 
 @pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
+@pytest.mark.soak
 def test_a_clock_that_is_set_by_hours_loses_and_delays_nothing(site: Site, study: Path, tmp_path: Path) -> None:
     clock = Clock(tmp_path)
     running, pacs = site(environment=clock.environment)

@@ -72,6 +72,7 @@ def statuses(running: Node, folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.soak
 def test_a_disk_that_fills_up_costs_no_study(disk: Disk, site: Site, study: Path, tmp_path: Path) -> None:
     watermark = 0.4
     running, pacs = site(f"\n[disk]\nwatermark = {watermark}\n")

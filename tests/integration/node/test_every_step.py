@@ -157,10 +157,8 @@ class Walk:
             return db.execute(sa.select(table).order_by(table.c.received_at.desc()).limit(1)).mappings().one()
 
 
-LONG = [pytest.param(victim, marks=pytest.mark.soak) for victim in ("worker", "receiver", "database")]
-
-
-@pytest.mark.parametrize("victim", ["pacs", *LONG])
+@pytest.mark.soak
+@pytest.mark.parametrize("victim", ["worker", "receiver", "database", "pacs"])
 def test_a_process_that_dies_at_every_step_loses_nothing_and_doubles_nothing(
     site: Site, own_study: tuple[Path, str], scanner_port: int, victim: str
 ) -> None:

@@ -39,6 +39,7 @@ def test_a_worker_that_dies_in_mid_read_is_noticed_and_its_study_taken_over(site
     all_is_well(running, pacs, study_uid)
 
 
+@pytest.mark.soak
 def test_a_reader_that_dies_costs_nothing_but_time(site: Site, study: Path, study_uid: str) -> None:
     running, pacs = site()
     running.send(study)
@@ -75,7 +76,7 @@ def test_a_pacs_that_dies_gets_its_results_when_it_is_back(site: Site, study: Pa
     all_is_well(running, pacs, study_uid)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.soak), 1])
 def test_a_power_cut_at_any_moment(site: Site, study: Path, study_uid: str, seed: int) -> None:
     running, pacs = site()
     running.send(study)
@@ -85,6 +86,7 @@ def test_a_power_cut_at_any_moment(site: Site, study: Path, study_uid: str, seed
     all_is_well(running, pacs, study_uid)
 
 
+@pytest.mark.soak
 def test_a_database_server_that_dies_at_any_moment(site: Site, study: Path, study_uid: str) -> None:
     running, pacs = site(on_postgres=True)
     running.send(study)
@@ -95,6 +97,7 @@ def test_a_database_server_that_dies_at_any_moment(site: Site, study: Path, stud
     all_is_well(running, pacs, study_uid)
 
 
+@pytest.mark.soak
 def test_a_reading_whose_workflow_was_stopped_or_removed_by_hand_is_carried_out_all_the_same(
     site: Site, study: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +112,7 @@ def test_a_reading_whose_workflow_was_stopped_or_removed_by_hand_is_carried_out_
     client.destroy()
 
 
+@pytest.mark.soak
 def test_a_destination_that_hangs_holds_up_no_other(site: Site, study: Path, study_uid: str, tmp_path: Path) -> None:
     import socket
 

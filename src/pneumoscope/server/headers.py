@@ -25,14 +25,26 @@ class Headers:
         self._kept: OrderedDict[tuple[str, str], Described] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self._parsing = threading.Lock()
 
     def of(self, rows: Sequence[sa.RowMapping], *, files: FileStore, children: Children) -> list[Described]:
         """What is in each row of ``image``; its JSON has ``child.describe.ROOT`` where the DICOMweb root belongs."""
-        found = {_identity(row): kept for row in rows if (kept := self._get(_identity(row))) is not None}
-        missing = [row for row in rows if _identity(row) not in found]
+        found = self._known(rows)
+        if len(found) < len(rows):
+            with self._parsing:  # who asks for what is being parsed waits for that
+                found |= self._known([row for row in rows if _identity(row) not in found])
+                found |= self._parsed([row for row in rows if _identity(row) not in found], files=files, children=children)
+        return [found[_identity(row)] for row in rows]
+
+    def _known(self, rows: Sequence[sa.RowMapping]) -> dict[tuple[str, str], Described]:
+        return {_identity(row): kept for row in rows if (kept := self._get(_identity(row))) is not None}
+
+    def _parsed(
+        self, missing: Sequence[sa.RowMapping], *, files: FileStore, children: Children
+    ) -> dict[tuple[str, str], Described]:
         batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
 
-        def parse(batch: list[sa.RowMapping]) -> list[Described | None]:
+        def parse(batch: Sequence[sa.RowMapping]) -> list[Described | None]:
             paths = files.paths([row["key"] for row in batch])
             wanted = [(str(path), object_path(row)) for path, row in zip(paths, batch, strict=True)]
             try:
@@ -40,13 +52,14 @@ class Headers:
             except PneumoscopeError:  # one of them: each on its own, so that it costs the others nothing
                 return [_alone(children, one) for one in wanted]
 
+        found = {}
         with ThreadPoolExecutor(max_workers=2) as pool:
             for batch, answers in zip(batches, pool.map(parse, batches), strict=True):
                 for row, answer in zip(batch, answers, strict=True):
                     found[_identity(row)] = answer or Described(json=described_by(dict(row)), frames=())
                     if answer is not None:
                         self._keep(_identity(row), answer)
-        return [found[_identity(row)] for row in rows]
+        return found
 
     def _get(self, identity: tuple[str, str]) -> Described | None:
         with self._lock:

@@ -1,14 +1,17 @@
 """The page of one study: the finding, its evidence, its numbers, what came before, and what became of the results."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from markupsafe import Markup
+from starlette.background import BackgroundTask
 
 from pneumoscope.codes import severity
+from pneumoscope.errors import PneumoscopeError
 from pneumoscope.records import ZONES, Region
 from pneumoscope.results import PAGE_PICTURE, overlay_name, slice_name
 from pneumoscope.results.diagrams import ZoneWords, zone_diagram_svg
@@ -22,7 +25,7 @@ from pneumoscope.server.language.vocabulary import N_
 from pneumoscope.server.listing import shown_state
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import verdicts, worklist
+from pneumoscope.store import FolderStore, search, verdicts, worklist
 from pneumoscope.store.schema import ReadingState, StudyState
 
 router = APIRouter()
@@ -46,7 +49,7 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
     shown = next((reading for reading in versions if reading["state"] == ReadingState.READ), None)
     document = _document(desk, shown) if shown else None
     deliveries = found["readings"][0]["deliveries"] if found["readings"] else []
-    return page(
+    answer = page(
         request,
         "study.html",
         **found,
@@ -64,6 +67,18 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
         my_verdict=mine,
         dicomweb=PREFIX,
     )
+    answer.background = BackgroundTask(_look_ahead, desk, study)
+    return answer
+
+
+def _look_ahead(desk: Desk, study: str) -> None:
+    """Who opens the page of a study often opens its images next, and a viewer's first wish is all headers."""
+    if not isinstance(desk.store.files, FolderStore):  # from a bucket they would have to be fetched
+        return
+    with desk.store.database.look() as db:
+        rows = search.images(db, study)
+    with suppress(PneumoscopeError, OSError):  # the viewer's own request will say what is wrong
+        desk.headers.of(rows, files=desk.store.files, children=desk.children)
 
 
 @router.get("/studies/{study}/mark", dependencies=[needs(Right.OPEN)])

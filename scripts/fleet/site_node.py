@@ -67,10 +67,10 @@ class Site:
         trusted.mkdir(parents=True)
         (trusted / public_key.name).write_bytes(public_key.read_bytes())
         self.config.write_text(
-            f'[node]\nfolder = "{self.folder / "node"}"\npace = 8\n'
+            f'[node]\nfolder = "{self.folder / "node"}"\npace = 16\n'
             f'[dicom]\nport = {self.dicom_port}\nhost = "127.0.0.1"\nreceivers = 1\n'
             f'[http]\nhost = "127.0.0.1"\n[people]\nways = "local"\n[fleet]\npromotion = "{self.promotion}"\n'
-            '[disk]\ndurable = false\nwatermark = 0.001\nmax_share = 0.999\n[logs]\nlevel = "info"\n'
+            '[disk]\ndurable = false\nwatermark = 0.001\nmax_share = 0.999\n[logs]\nlevel = "warning"\n'
         )
         prepare(self.settings)
 

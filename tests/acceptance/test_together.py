@@ -30,7 +30,7 @@ PASSWORD = "a few words do well"
 #: Where set, pictures of the pages are put.
 PICTURES = os.environ.get("PNEUMOSCOPE_TEST_PICTURES")
 #: On a machine that has much else to do.
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 
 
 @dataclass

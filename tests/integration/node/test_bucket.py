@@ -68,6 +68,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             made.stop()
 
 
+@pytest.mark.soak
 def test_a_worker_elsewhere_reads_what_it_never_received(shared: Site, own_study: tuple[Path, str]) -> None:
     node, (folder, uid) = shared.node, own_study
     node.send(folder)

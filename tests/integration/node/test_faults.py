@@ -48,6 +48,7 @@ def test_a_reader_that_dies_costs_nothing_but_time(site: Site, study: Path, stud
     all_is_well(running, pacs, study_uid)
 
 
+@pytest.mark.soak
 def test_a_receiver_that_dies_in_mid_association_loses_nothing_that_it_acknowledged(
     site: Site, study: Path, study_uid: str
 ) -> None:
@@ -76,7 +77,8 @@ def test_a_pacs_that_dies_gets_its_results_when_it_is_back(site: Site, study: Pa
     all_is_well(running, pacs, study_uid)
 
 
-@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.soak), 1])
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_power_cut_at_any_moment(site: Site, study: Path, study_uid: str, seed: int) -> None:
     running, pacs = site()
     running.send(study)

@@ -19,6 +19,7 @@ def to_pacs(pacs: Orthanc, folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "TCP_NODELAY": "1"})
 
 
+@pytest.mark.soak
 def test_a_study_waits_for_the_images_that_the_pacs_has_of_it(site: Site, study: Path, study_uid: str, tmp_path: Path) -> None:
     running, pacs = site(
         '\n[arrival]\nask = "main"\nquiet_s = 3\n[[pacs]]\nname = "main"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\n'
@@ -37,6 +38,7 @@ def test_a_study_waits_for_the_images_that_the_pacs_has_of_it(site: Site, study:
     assert read(running, study_uid)["version"] == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("way", ["move", "web"])
 def test_old_studies_are_brought_from_the_pacs_with_the_least_urgency(
     site: Site, study: Path, tmp_path: Path, way: str

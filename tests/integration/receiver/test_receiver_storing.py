@@ -344,7 +344,7 @@ def test_many_requests_without_waiting_for_answers(receiver: Receiver) -> None:
     receiver.at_rest(30)
 
 
-@pytest.mark.parametrize("on", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("on", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
 def test_killed_in_mid_association_everything_acknowledged_is_filed_once(
     make: Make, request: pytest.FixtureRequest, on: str
 ) -> None:
@@ -380,6 +380,7 @@ def test_asked_to_stop_it_lets_associations_end_and_files_everything(receiver: R
     assert "Traceback" not in receiver.log
 
 
+@pytest.mark.soak
 def test_asked_to_stop_it_does_not_wait_for_ever(receiver: Receiver) -> None:
     with receiver.connect() as sock:
         associated(sock)

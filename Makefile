@@ -27,9 +27,9 @@ viewer: $(RUNTIME)
 
 test: $(DEV)
 	@scripts/peers.sh
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
-# What takes longer than a change can wait for: faults of every kind, on whole nodes.
+# What takes longer than a change can wait for: faults on whole nodes, phantoms of known truth, the viewer, two who read together.
 soak: $(DEV)
 	@scripts/peers.sh
 	$(BIN)/python -m pytest -q -m soak

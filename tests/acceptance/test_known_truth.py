@@ -11,6 +11,8 @@ from pneumoscope.phantom import Lesion, LesionKind, Order, PhantomSpec, render, 
 from pneumoscope.pipeline import read_path
 from pneumoscope.records import GROUND_GLASS_LABEL, Reading, Region
 
+pytestmark = pytest.mark.soak
+
 GLASS, SOLID = LesionKind.GROUND_GLASS, LesionKind.CONSOLIDATION
 LESIONS = (
     Lesion(kind=GLASS, centre_mm=(-85.0, 50.0, 110.0), volume_ml=20.0, seed=1),
@@ -19,7 +21,7 @@ LESIONS = (
     Lesion(kind=SOLID, centre_mm=(-80.0, 40.0, 190.0), volume_ml=5.0, seed=4),
 )
 #: Spacing, pixels a side and their spacing, all in mm.
-THIN = [pytest.param(mm, 320, 1.15, marks=pytest.mark.soak) for mm in (0.5, 1.5, 3.0)]
+GRIDS = [(mm, 320, 1.15) for mm in (0.5, 1.5, 3.0, 5.0)]
 
 
 def lesion_mask_around(reading: Reading, spec: PhantomSpec, lesion: Lesion) -> np.ndarray:
@@ -31,7 +33,7 @@ def lesion_mask_around(reading: Reading, spec: PhantomSpec, lesion: Lesion) -> n
     return reading.masks.lesions[np.ix_(*near)]
 
 
-@pytest.mark.parametrize(("spacing_mm", "size_px", "pixel_mm"), [*THIN, (5.0, 320, 1.15)], ids=str)
+@pytest.mark.parametrize(("spacing_mm", "size_px", "pixel_mm"), GRIDS, ids=str)
 def test_volumes_are_true(tmp_path: Path, spacing_mm: float, size_px: int, pixel_mm: float) -> None:
     spec = PhantomSpec(
         slices=round(300 / spacing_mm),
@@ -57,7 +59,6 @@ def test_volumes_are_true(tmp_path: Path, spacing_mm: float, size_px: int, pixel
         assert as_glass > 0.9 if lesion.kind is GLASS else as_glass < 0.2, lesion
 
 
-@pytest.mark.soak
 def test_pixels_need_not_be_square(tmp_path: Path) -> None:
     spec = PhantomSpec(slices=60, slice_spacing_mm=5.0, size_px=320, pixel_spacing_mm=1.15, lesions=LESIONS[:1], seed=65)
     write_dicom(render(spec), tmp_path)

@@ -193,6 +193,7 @@ PLAYING = """(number) => [...document.querySelectorAll("#people video")].filter(
 AMBER, CYAN = (255, 209, 102), (92, 200, 214)
 
 
+@pytest.mark.soak
 def test_two_people_read_a_study_together(house: House, sit) -> None:
     kim, lee = sit("kim"), sit("lee")
     link = begin(house, kim)

@@ -22,6 +22,8 @@ from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
 from servers import Node, wait_for
 from servers import node as running_node
 
+pytestmark = pytest.mark.soak
+
 #: The images are drawn by WebGL, here in software.
 ARGUMENTS = [
     "--no-sandbox",

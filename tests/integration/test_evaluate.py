@@ -15,6 +15,8 @@ from PIL import Image
 
 from pneumoscope.phantom import training_slice
 
+pytestmark = pytest.mark.soak
+
 COMMAND = [sys.executable, "-m", "pneumoscope.cli"]
 
 

@@ -1,17 +1,14 @@
 """Counts that leave a site: small ones are hidden, also where sums would give them away."""
 
-from bisect import bisect_right
 from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeVar
 
 import numpy as np
 
-from pneumoscope.fleet.messages import EDGES, Count, Histogram
+from pneumoscope.fleet.messages import Count
 
 #: Counts below this, save none at all, are not told.
 SMALLEST = 5
-Key = TypeVar("Key")
 Cell = tuple[object, ...]
 _TINY = 1e-9
 
@@ -19,15 +16,6 @@ _TINY = 1e-9
 def hide(number: int) -> Count:
     """``number``, or None where it would be of 1 to 4 studies."""
     return None if 0 < number < SMALLEST else number
-
-
-def hide_parts(parts: Mapping[Key, int]) -> dict[Key, Count]:
-    """Cells of a table whose total is known: others are hidden too where those to be hidden would be known by subtraction."""
-    hidden = {key for key, number in parts.items() if 0 < number < SMALLEST}
-    others = [key for key, number in parts.items() if number >= SMALLEST]
-    if hidden and others and (len(hidden) == 1 or sum(parts[key] for key in hidden) < SMALLEST):
-        hidden.add(min(others, key=lambda key: parts[key]))
-    return {key: None if key in hidden else number for key, number in parts.items()}
 
 
 def hidden_cells(
@@ -83,13 +71,3 @@ def _following(hidden: set[Cell], sums: Sequence[Sequence[Cell]]) -> list[Cell]:
     _, sizes, directions = np.linalg.svd(matrix)
     free = directions[int((sizes > _TINY).sum()) :]
     return [key for key, moves in zip(order, np.abs(free).max(axis=0, initial=0.0), strict=True) if moves < _TINY]
-
-
-def histogram(name: str, values: Iterable[float | None]) -> Histogram:
-    """Bins of ``EDGES[name]``, small ones hidden; values that are None are left out."""
-    edges = EDGES[name]
-    bins = dict.fromkeys(range(len(edges) + 1), 0)
-    for value in values:
-        if value is not None:
-            bins[bisect_right(edges, value)] += 1
-    return Histogram(bins=tuple(hide_parts(bins).values()))

@@ -5,25 +5,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from markupsafe import Markup
 
-from pneumoscope.fleet.messages import AlarmKind
+from pneumoscope.fleet import alarms
+from pneumoscope.fleet.messages import Alarm
 from pneumoscope.store.site_alarms import WINDOW_CHANGED
 
-_ALARMS = {
-    AlarmKind.SCORE_DRIFT: "scores are not what they were when the model was released here",
-    AlarmKind.INPUT_DRIFT: "studies look different from those before",
-    AlarmKind.AGREEMENT: "readers agree with fewer readings than they should",
-    AlarmKind.CALIBRATION: "scores do not mean what they say: blind verdicts differ from them",
-    AlarmKind.FAILURES: "more readings fail than may",
-    AlarmKind.REFUSALS: "more studies are refused than may be",
-    AlarmKind.LATE: "results come too late",
-    AlarmKind.SUBGROUP: "one part of the patients is read otherwise than the others",
-    AlarmKind.STOP_RULE: "the site's stop rule took the model out of service",
-    AlarmKind.BUNDLE_REFUSED: "the node refused a model that it was offered",
-    AlarmKind.CERTIFICATE: "the certificate ends soon and is not renewed",
-    AlarmKind.CLOCK: "the node's clock is wrong",
-    AlarmKind.SILENT: "nothing is heard of it",
-    WINDOW_CHANGED: "a window came again with other content; what came first is kept",
-}
 MODES = {"live": "in service", "shadow": "in shadow", "stopped": "stopped", "": "not heard yet"}
 TOLD = {
     "": "no answer yet",
@@ -39,11 +24,11 @@ WISHES = {"": "nothing yet", "shadow": "run in shadow", "live": "put in service"
 
 
 def alarm_words(row: sa.RowMapping) -> str:
-    """Why a site is in trouble: what was found, where, and against which limit."""
-    told = _ALARMS.get(row["kind"], row["kind"])
-    subject = f" ({row['subject']})" if row["subject"] else ""
-    numbers = f": {row['value']:.3g}, limit {row['limit']:.3g}" if row["limit"] else ""
-    return f"{told}{subject}{numbers}"
+    """Why a site is in trouble: what was found, since when, and against which limit."""
+    if row["kind"] == WINDOW_CHANGED:
+        return "A window came again with other content; what came first is kept."
+    facts = {name: row[name] for name in ("kind", "subject", "since", "value", "limit")}
+    return alarms.words(Alarm(**facts))
 
 
 def state_of(row: sa.RowMapping, *, moment: datetime, silent_after: timedelta) -> tuple[str, str]:

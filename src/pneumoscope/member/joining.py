@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from pydantic import BaseModel, ValidationError
 
 from pneumoscope.config import Settings
@@ -73,7 +74,7 @@ def join(settings: Settings, word: str, *, keep_live: bool = False) -> Joined:
             certificate.public_key() == key.public_key() and membership.fingerprint(answer.authority) == token.authority_sha256
         )
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(answer.authority.encode()))
-    except Exception as fault:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as fault:
         raise RetryLater("The hub gave certificates that cannot be read or checked.", code="hub-answer") from fault
     if not of_ours or not answer.reports_url.startswith("https://"):
         raise RetryLater(

@@ -25,7 +25,6 @@ from pneumoscope.store.worklist import PAGE_ROWS, Wanted
 
 router = APIRouter()
 Choice = TypeVar("Choice")
-_UPLOADED = ("filed", "duplicate", "own", "changed", "unreadable", "refused")
 _MOST_PAGES = 10_000
 _MOST_LETTERS = 200
 
@@ -57,7 +56,6 @@ def index(request: Request, desk: AtDesk) -> Response:
         states=list(StudyState),
         priorities=list(Priority),
         categories=list(Category),
-        uploaded={name: count for name in _UPLOADED if (count := _number(given.get(name, ""), 10**7))},
     )
 
 

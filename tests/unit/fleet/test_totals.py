@@ -1,10 +1,10 @@
 """Hidden counts in figures: whatever a site hides, the true number lies between the ends."""
 
+from hiding import hide_parts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_maker import candidate, midnight, model_window, window
-from pneumoscope.fleet.cells import hide_parts
 from pneumoscope.fleet.messages import Agreement, Answer, Histogram
 from pneumoscope.fleet.totals import alone, totals, whole_of, within
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from hiding import histogram
 
 from pneumoscope.fleet.alarms import words
-from pneumoscope.fleet.cells import histogram
 from pneumoscope.fleet.groups import GROUPS, groups_of
 from pneumoscope.fleet.messages import EDGES, Agreement, Alarm, AlarmKind, Histogram, Limits, Mode, ModelWindow, Role, Window
 from pneumoscope.fleet.unwinding import filled, guess

@@ -43,6 +43,7 @@ class Commitment:
         self._asked: frozenset[str] = frozenset()
         self._answer = Answer.AWAITED
         self._answered = threading.Event()
+        self._reporters: list[threading.Thread] = []
 
     @property
     def handler(self) -> evt.EventHandlerType:
@@ -60,6 +61,9 @@ class Commitment:
         end = time.monotonic() + wait_s
         while assoc.is_established and time.monotonic() < end and not self._answered.wait(_PAUSE_S):
             pass
+        # the library hears reports in threads of their own: a release that overtook their answers would end it in disorder
+        for reporter in self._reporters:
+            reporter.join(assoc.dimse_timeout)
         return self._answer
 
     def _request(self, items: Sequence[tuple[str, str]]) -> Dataset:
@@ -74,6 +78,7 @@ class Commitment:
 
     def _report(self, event: evt.Event) -> tuple[int, None]:
         """N-EVENT-REPORT; one of another transaction is declined, so that the peer brings it to the receiver."""
+        self._reporters.append(threading.current_thread())
         try:
             report = event.event_information
             ours = report.TransactionUID == self.transaction_uid

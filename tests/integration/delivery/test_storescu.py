@@ -22,6 +22,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 
 from pneumoscope.delivery import Outcome, Shipment
 from pneumoscope.delivery.association import Peer, associate
+from pneumoscope.delivery.commitment import Commitment
 from pneumoscope.delivery.connection import Tls
 from pneumoscope.delivery.mended import Socket
 from pneumoscope.delivery.storescu import DicomNode
@@ -198,15 +199,19 @@ def test_peer_that_accepts_nothing(shipment: Shipment) -> None:
     assert fault.value.code == "peer-not-accepting"
 
 
-def committing(event_type: int, *, own_uid: bool = True, leave_out: int = 0) -> Any:
-    """N-ACTION handler that answers over the same association."""
+def committing(event_type: int, *, own_uid: bool = True, leave_out: int = 0, statuses: list[int] | None = None) -> Any:
+    """N-ACTION handler that answers over the same association; ``statuses`` gets how the answer was answered."""
 
     def report(assoc: Any, request: Dataset) -> None:
         time.sleep(0.1)
         answer = Dataset()
         answer.TransactionUID = request.TransactionUID if own_uid else "2.25.77"
         answer.ReferencedSOPSequence = list(request.ReferencedSOPSequence)[leave_out:]
-        assoc.send_n_event_report(answer, event_type, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+        status, _ = assoc.send_n_event_report(
+            answer, event_type, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+        )
+        if statuses is not None:
+            statuses.append(status.get("Status"))
 
     def act(event: evt.Event) -> tuple[int, None]:
         threading.Thread(target=report, args=(event.assoc, event.action_information)).start()
@@ -226,6 +231,22 @@ def test_commitment_of_less_than_all_is_sent_again(shipment: Shipment, act: Any)
     with scp(on_action=act) as port, pytest.raises(RetryLater) as fault:
         node(port, commitment=True, commitment_wait_s=5).deliver(shipment)
     assert fault.value.code == "not-committed"
+
+
+def test_the_peer_has_our_answer_to_its_report_before_we_release(shipment: Shipment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the answer takes to go out after the report was heard."""
+    heard, statuses = Commitment._report, []
+
+    def slow(self: Commitment, event: evt.Event) -> tuple[int, None]:
+        answer = heard(self, event)
+        time.sleep(2)
+        return answer
+
+    monkeypatch.setattr(Commitment, "_report", slow)
+    with scp(on_action=committing(1, statuses=statuses)) as port:
+        receipt = node(port, commitment=True, commitment_wait_s=5).deliver(shipment)
+    assert receipt.outcome is Outcome.CONFIRMED
+    wait_for(lambda: statuses == [0x0000])
 
 
 def test_report_of_another_transaction_is_not_ours(shipment: Shipment) -> None:

@@ -1,5 +1,6 @@
 """One hospital of the fleet that runs on this machine: its node's processes, its scanner, its reader."""
 
+import gc
 import importlib
 import os
 import random
@@ -23,10 +24,11 @@ from pneumoscope.fleet.messages import Answer as Said
 from pneumoscope.member.joining import join
 from pneumoscope.node.prepare import prepare
 from pneumoscope.records import Answer, Category, Judgement, Objection
-from pneumoscope.store import Database, now, reviews, verdicts
+from pneumoscope.store import Database, now, reviews, service, verdicts
 from pneumoscope.store.fleet_schema import observation
 from pneumoscope.store.schema import ReadingState, reading
 from pneumoscope.telemetry import SUPERVISED_VARIABLE
+from pneumoscope.worker import features
 
 PARTS = ("receiver", "worker", "member")
 for _part in PARTS:
@@ -163,13 +165,15 @@ class Site:
             done = db.execute(sa.select(sa.func.count()).where(reading.c.state.in_(ended))).scalar() or 0
         return len(self.truth) - int(done)
 
-    @property
-    def unpaired(self) -> int:
-        """Studies of the model in service that a candidate has not read yet, where there is one."""
+    def unpaired(self, since: datetime) -> int:
+        """Studies read since then that the candidate, where there is one, has not read yet."""
+        query = sa.select(observation.c.reading_id, observation.c.role).where(observation.c.at >= since)
         with self.database.look() as db:
-            rows = db.execute(sa.select(observation.c.reading_id, observation.c.role)).all()
-        roles = {role: {row.reading_id for row in rows if row.role == role} for role in ("present", "candidate")}
-        return len(roles["present"] - roles["candidate"])
+            if not service.current(db, "").candidate:
+                return 0
+            rows = db.execute(query).all()
+        read = {role: {row.reading_id for row in rows if row.role == role} for role in ("present", "candidate")}
+        return len(read["present"] - read["candidate"])
 
     def answer(self) -> None:
         """Its reader says what every new study shows: agreeing or not where a result is shown, blind where none is."""
@@ -185,21 +189,27 @@ class Site:
                 else:
                     reviews.add(db, row["id"], _opinion(row["category"], WORDS[sick]), reader="reader")
 
-    def remember(self, other: "Site", *, readings: int, days: int) -> None:
-        """The past that this site had before the fleet: readings like those of another site, drawn at random."""
-        with other.database.look() as db:
-            known = list(db.execute(sa.select(observation).where(observation.c.role == "present")).mappings())
+    def remember(self, others: "list[Site]", *, readings: int, days: int) -> None:
+        """The past that this site had before the fleet: readings like those of other sites, drawn at random."""
+        known: list[sa.RowMapping] = []
+        for other in others:
+            with other.database.look() as db:
+                known += db.execute(sa.select(observation).where(observation.c.role == "present")).mappings()
         begin = now().timestamp() - (days + 1) * 86_400
+        own_words = {
+            "manufacturer": features.manufacturer(self.scanner.Manufacturer),
+            "kernel": features.kernel(self.scanner.ConvolutionKernel),
+        }
         with self.database.begin() as db:
             for number in range(readings):
                 like = self.chance.choice(known)
-                features = {
+                alike = {
                     name: value * self.chance.gauss(1, 0.03) if isinstance(value, int | float) else value
                     for name, value in like["features"].items()
-                }
+                } | own_words
                 score = min(0.999, max(0.001, like["probability"] + self.chance.gauss(0, 0.02)))
                 at = datetime.fromtimestamp(begin + (number + self.chance.random()) / readings * days * 86_400, UTC)
-                changed = {"probability": score, "features": features, "mode": "live", "at": at, "StudyInstanceUID": ""}
+                changed = {"probability": score, "features": alike, "mode": "live", "at": at, "StudyInstanceUID": ""}
                 own = {"id": str(uuid.uuid4()), "reading_id": str(uuid.uuid4())}
                 db.execute(observation.insert().values({**like, **changed, **own}))
 
@@ -216,6 +226,7 @@ def _forked(work: Callable[[str], None], part: str) -> psutil.Process:
         return psutil.Process(pid)
     try:
         os.setsid()
+        gc.freeze()  # what is shared with the other nodes stays shared
         # what is spawned from here on is to import what it needs, and not this story
         del sys.modules["__main__"].__file__
         sys.modules["__main__"].__spec__ = None

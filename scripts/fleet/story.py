@@ -65,13 +65,19 @@ SCANNERS = (
     Scanner("CANON_MEC", "FC08"),
     Scanner("UIH", "B_SOFT_B"),
 )
-CANARIES = ("Alder General", "Birch General", "Cedar General")
+CANARIES = ("Alder General", "Birch General")
 DRIFTING, AWAY, WRONG = "Maple Quay", "Fir Valley", "Oak Ridge"
 #: Studies that a site gets at once, all sick or all well, so that hardly a count is small enough to be hidden.
 BURST = 5
 SICK_SHARE = 0.4
+#: Studies of healthy people that a model which calls all of them sick meets before its readers' answers stop it.
+HEALTHY = 15
 #: Where less of a window is left than a burst takes, the next one is waited for.
 BURST_S = 42.0
+#: Until the hub and the sites have acted upon what a window that closed has told.
+TOLD_S = 50.0
+#: Windows of work that a gate is given, and sites of its stage that work.
+MOST_WINDOWS, BUSY = 4, 2
 console = Console(highlight=False)
 begun_s = time.monotonic()
 
@@ -104,7 +110,7 @@ class Hub:
             f'[hub]\nname = "localhost"\nhost = "127.0.0.1"\nport = {port}\nsites_port = {sites_port}\n'
             f"[hub.policy]\nwindow_s = {WINDOW_S}\nevery_s = {EVERY_S}\nacceptance_cases = 4\nacceptance_auc = 0.7\n"
             "wait_s = 600\n"
-            "[hub.gate]\nhours = 0\npairs = 15\nreadings = 15\nsites_share = 0.6\n"
+            "[hub.gate]\nhours = 0\npairs = 5\nreadings = 5\nsites_share = 0.6\n"
         )
         self.settings: Settings = load_settings(self.config)
         self.environment = {**os.environ, "PNEUMOSCOPE_CONFIG": str(self.config), "PNEUMOSCOPE_HOME": str(self.folder / "home")}
@@ -229,27 +235,32 @@ class Story:
         right = len(self.hub.sites()) == 26 and modes == {"shadow", "live"}
         self.show("26 hospitals in 16 provinces join", right, "in shadow, save one that served before")
 
-    def window(self, *busy: Site, fresh: int = 0, healthy: int = 0) -> None:
+    def window(self, *busy: Site, fresh: int = 0, healthy: int = 0, sick: bool | None = None) -> None:
         """One window of counts: a burst for each of ``busy`` and for ``fresh`` more sites that are in shadow, all read in it.
 
         What was read is answered by each site's reader; sites in shadow are released by two of its people then.
+        ``healthy``: studies of the site with the wrong model. ``sick``: what the bursts show; None: one or the other by chance.
         """
         chosen, self.fresh = self.fresh[:fresh], self.fresh[fresh:]
         left_s = WINDOW_S - time.time() % WINDOW_S
         if left_s < BURST_S:
             time.sleep(left_s + 0.3)
         sites = [*busy, *chosen]
+        begun_at = now()
         for site in sites:
-            sick = not healthy and site.chance.random() < SICK_SHARE
+            shown = site.chance.random() < SICK_SHARE if sick is None else sick
             for _ in range(BURST):
-                site.scan(self.phantoms, sick=sick)
+                site.scan(self.phantoms, sick=shown)
         for _ in range(healthy):
             self.sites[WRONG].scan(self.phantoms, sick=False)
         sites = [*sites, self.sites[WRONG]] if healthy else sites
         started_s = time.time()
-        until(lambda: not any(site.unread for site in sites), "readings", patience_s=300)
+        until(lambda: not any(site.unread or site.unpaired(begun_at) for site in sites), "readings", patience_s=300)
         if time.time() // WINDOW_S > started_s // WINDOW_S:
             say("[yellow]this machine took longer than a window for its studies; some counts will be hidden[/yellow]")
+        else:
+            number = sum(len(site.truth) - len(site.answered) for site in sites)
+            say(f"{number} studies were read in {time.time() - started_s:.0f} s")
         for site in sites:
             site.answer()
         for site in chosen:
@@ -267,29 +278,37 @@ class Story:
         )
         return [self.sites[row["title"]] for row in self.hub.rows(query) if row["title"] not in (DRIFTING, AWAY, WRONG)]
 
-    def reach(self, phase: str, stage: int) -> None:
-        """Wait for the roll-out to come to a phase of a stage, and for its sites to say so."""
+    def work_until(self, reached: Callable[[], bool], what: str, *busy: Site, fresh: int = 0, sick: bool | None = None) -> None:
+        """Windows of work, until something is reached; ``fresh``: of the first."""
+        for turn in range(MOST_WINDOWS):
+            self.window(*busy, fresh=0 if turn else fresh, sick=sick)
+            give_up_at = time.time() + WINDOW_S - time.time() % WINDOW_S + TOLD_S
+            while time.time() < give_up_at:
+                if reached():
+                    return
+                time.sleep(0.5)
+        raise SystemExit(f"{MOST_WINDOWS} windows of work did not bring {what}; the logs are in {FOLDER}.")
+
+    def at(self, phase: str, stage: int) -> bool:
+        """Whether the roll-out of the good model has come to a phase of a stage, and its first sites say so."""
         wanted = {"shadow": "candidate", "live": "model"}[phase]
-        sites = [site.title for site in self.of_stage(stage)][:2]
-
-        def there() -> bool:
-            row = self.hub.rollout(self.good)
-            known = self.hub.sites()
-            return (row["stage"], row["phase"]) == (stage, phase) and all(known[t][wanted] == self.good for t in sites)
-
-        until(there, f"stage {stage + 1} in {phase}", patience_s=3 * WINDOW_S)
-        say(f"stage {stage + 1} of the roll-out is {'in shadow' if phase == 'shadow' else 'in service'}")
+        sites = [site.title for site in self.of_stage(stage)][:BUSY]
+        row, known = self.hub.rollout(self.good), self.hub.sites()
+        there = (row["stage"], row["phase"]) == (stage, phase) and all(known[title][wanted] == self.good for title in sites)
+        if there:
+            say(f"stage {stage + 1} of the roll-out is {'in shadow' if phase == 'shadow' else 'in service'}")
+        return there
 
     def shadow(self) -> None:
         """The first studies, of which nobody sees a result, until two people of each site release the model."""
         first = [self.sites[title] for title in (*CANARIES, AWAY, WRONG)]
         self.fresh = [*first, *(site for site in self.every() if site not in first and site.title != DRIFTING)]
-        self.window(fresh=7)
+        self.window(fresh=8)
         with first[0].database.look() as db:
             held = sa.select(sa.func.count()).select_from(observation).where(observation.c.mode == Mode.SHADOW)
             number = db.execute(held).scalar()
         self.show("in shadow a node reads everything and shows nothing", number == BURST, "readers' verdicts are blind")
-        self.sites[DRIFTING].remember(first[0], readings=280, days=14)
+        self.sites[DRIFTING].remember(first, readings=280, days=14)
         self.sites[AWAY].stop("member")
         say(f"{AWAY} is cut off from the hub; it reads on")
 
@@ -298,20 +317,17 @@ class Story:
         canaries, away = [self.sites[title] for title in CANARIES], self.sites[AWAY]
         self.hub.types("offer", str(self.models[self.good]))
         self.hub.types("roll-out", self.good, *(word for title in CANARIES for word in ("--canary", title)), "--share", "1")
-        self.reach("shadow", 0)
-        self.window(*canaries, fresh=3)
-        self.reach("live", 0)
-        self.window(*canaries, fresh=4)
-        self.reach("shadow", 1)
+        until(lambda: self.at("shadow", 0), "the canaries in shadow", patience_s=60)
+        self.work_until(lambda: self.at("live", 0), "the canaries into service", *canaries, fresh=2)
+        self.work_until(lambda: self.at("shadow", 1), "the second stage", canaries[0], away, fresh=4)
         self.show("canaries first: shadow, gate, service, gate", set(CANARIES) <= set(self.hub.running(self.good)))
         silent = self.alarms(AlarmKind.SILENT)
         self.show("the site that went silent is seen", AWAY in silent, f"in trouble: {', '.join(silent)}")
-        self.window(*self.of_stage(1)[:3], away, fresh=4)
+        busy = self.of_stage(1)[:BUSY]
+        self.work_until(lambda: self.at("live", 1), "the second stage into service", *busy, fresh=2)
         away.start("member")
         say(f"{AWAY} reaches the hub again")
-        self.reach("live", 1)
-        self.window(*self.of_stage(1)[:3], fresh=4)
-        until(lambda: self.hub.rollout(self.good)["state"] == "done", "the end of the roll-out", patience_s=3 * WINDOW_S)
+        self.work_until(lambda: self.hub.rollout(self.good)["state"] == "done", "the end of the roll-out", busy[0], fresh=6)
 
     def rolled_out(self) -> None:
         """All sites that follow the hub run it in the end."""
@@ -322,16 +338,12 @@ class Story:
         self.show("promotion by stages", '"waits_for_people": true' in waits, detail)
 
     def trouble(self) -> None:
-        """A bad model, a wrong one that a site put in service by hand, and a scanner that was changed."""
+        """A bad model, which the hub offers in good faith."""
         canaries = [self.sites[title] for title in CANARIES]
-        drifting = self.sites[DRIFTING]
         self.hub.types("offer", str(self.models[self.bad]))
         self.hub.types("roll-out", self.bad, *(word for title in CANARIES for word in ("--canary", title)))
         until(lambda: all(self.hub.sites()[title]["candidate"] == self.bad for title in CANARIES), "the bad model in shadow")
-        drifting.scanner = replace(drifting.scanner, look="changed", ConvolutionKernel="B20f")
-        self.put_by_hand(self.sites[WRONG])
-        say(f"the scanner of {DRIFTING} is changed; at {WRONG} two people put {self.bad} in service by hand")
-        self.window(*canaries, drifting, fresh=len(self.fresh), healthy=15)
+        self.window(*canaries, fresh=len(self.fresh), sick=False)
         until(lambda: self.hub.rollout(self.bad)["state"] == "paused", "the gate", patience_s=2 * WINDOW_S)
         reason = self.hub.rollout(self.bad)["reason"]
         nowhere = set(self.hub.running(self.bad)) <= {WRONG}
@@ -341,8 +353,12 @@ class Story:
         self.show("one command takes it back", set(CANARIES) <= set(self.hub.running(self.good)))
 
     def watched(self) -> None:
-        """What the sites' own watches found."""
-        wrong = self.sites[WRONG]
+        """A model that a site put in service by hand, a scanner that was changed, and what the sites' own watches find."""
+        wrong, drifting = self.sites[WRONG], self.sites[DRIFTING]
+        drifting.scanner = replace(drifting.scanner, look="changed", ConvolutionKernel="B20f")
+        self.put_by_hand(wrong)
+        say(f"the scanner of {DRIFTING} is changed; at {WRONG} two people put {self.bad} in service by hand")
+        self.window(drifting, healthy=HEALTHY, sick=False)
         until(lambda: self.hub.sites()[WRONG]["mode"] == Mode.STOPPED, "the stop rule", patience_s=180)
         with wrong.database.look() as db:
             state = service.current(db, "")
@@ -352,7 +368,8 @@ class Story:
         until(lambda: WRONG in self.hub.running(self.good), "the model before")
         self.show("its people take it back to the model before", right=True)
         kinds = (AlarmKind.INPUT_DRIFT, AlarmKind.SCORE_DRIFT)
-        until(lambda: DRIFTING in self.alarms(*kinds), "the drift", patience_s=180)
+        if DRIFTING not in self.alarms(*kinds):
+            self.work_until(lambda: DRIFTING in self.alarms(*kinds), "the drift", drifting, sick=False)
         self.show("the changed scanner is flagged, and no other", self.alarms(*kinds) == [DRIFTING])
 
     def put_by_hand(self, site: Site) -> None:

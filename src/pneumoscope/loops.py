@@ -10,7 +10,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope.errors import PneumoscopeError
 
+#: Of what must be heard of within seconds, such as beats: not even a leisurely node does it less often.
+SLOWEST_STEADY_S = 2.0
 log = structlog.get_logger()
+
+
+def steady_s(pace: float) -> float:
+    """Pause of what a node does all the time, once a second unless ``node.pace`` slows it down."""
+    return min(pace, SLOWEST_STEADY_S)
 
 
 def stop_event() -> threading.Event:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
-from pneumoscope.loops import every, stop_event
+from pneumoscope.loops import every, steady_s, stop_event
 from pneumoscope.member.guarding import Guarding
 from pneumoscope.member.health import Looking
 from pneumoscope.member.reporting import Reporting
@@ -33,10 +33,11 @@ def run(settings: Settings) -> None:
     looking, wishes, guarding = Looking(settings, store), Wishes(settings, store), Guarding(settings, store)
     reporting = Reporting(settings, store, looking, wishes.state)
     log.info("The member starts", process_id=pulse.process_id)
+    pause_s = steady_s(settings.node.pace)
     threads = [
-        every(1.0, pulse.beat, stop=stop, name="beat"),
-        every(1.0, looking.listen, stop=stop, name="listen"),
-        every(1.0, wishes.look, stop=stop, name="wishes"),
+        every(pause_s, pulse.beat, stop=stop, name="beat"),
+        every(pause_s, looking.listen, stop=stop, name="listen"),
+        every(pause_s, wishes.look, stop=stop, name="wishes"),
         every(WATCH_EVERY_S, guarding.look, stop=stop, name="watch"),
         _at_its_own_pace(reporting, stop=stop),
     ]

@@ -1,5 +1,6 @@
 """A receiver process: the listener, and beside it threads that file, answer, beat, and look at the watched folder."""
 
+import gc
 import threading
 import time
 import warnings
@@ -12,7 +13,7 @@ from pneumoscope.config import Settings
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.filing import Spool
 from pneumoscope.filing.opener import opener
-from pneumoscope.loops import every, stop_event
+from pneumoscope.loops import every, steady_s, stop_event
 from pneumoscope.opening import open_store
 from pneumoscope.receiver.clerk import Clerk
 from pneumoscope.receiver.house import House
@@ -36,6 +37,7 @@ def run(settings: Settings) -> None:
         process_id = processes.enter(db, "receiver")
     house = House(settings, store, Spool(settings.spool), Room(store.files, settings.disk.watermark), process_id)
     opener.warm_up()
+    gc.freeze()  # the library collects garbage again and again; what is here now never becomes any
     listener = Listener(house)
     clerk = Clerk(house)
     log.info("A receiver started", process_id=process_id, port=settings.dicom.port)
@@ -44,7 +46,7 @@ def run(settings: Settings) -> None:
         every(0.1 * pace, clerk.file, stop=over, name="filing"),
         every(0.5 * pace, clerk.answer, stop=over, name="commitments"),
         every(0.5 * pace, clerk.note, stop=over, name="audit"),
-        every(1.0, clerk.beat, stop=over, name="beat"),
+        every(steady_s(pace), clerk.beat, stop=over, name="beat"),
     ]
     if settings.watched.folder:
         threads.append(every(settings.watched.every_s, Watched(house).look, stop=over, name="watched"))

@@ -5,7 +5,7 @@ from dbos import DBOS, DBOSConfig
 
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
-from pneumoscope.loops import every, stop_event
+from pneumoscope.loops import every, steady_s, stop_event
 from pneumoscope.opening import open_store
 from pneumoscope.store import processes
 from pneumoscope.worker import comparing  # noqa: F401 - DBOS finds its workflow here
@@ -44,8 +44,8 @@ def run(settings: Settings) -> None:
     _launch(bench)
     watch, clock = Watch(bench, stop), Clock(store.database)
     threads = [
-        every(1.0, watch.beat, stop=stop, name="beat"),
-        every(1.0, watch.look_around, stop=stop, name="watch"),
+        every(steady_s(pace), watch.beat, stop=stop, name="beat"),
+        every(steady_s(pace), watch.look_around, stop=stop, name="watch"),
         every(1.0, clock.look, stop=stop, name="clock"),
         every(0.25 * pace, Clerk(bench).look, stop=stop, name="clerk"),
         every(0.25 * pace, Posting(bench).look, stop=stop, name="outbox"),
@@ -75,6 +75,7 @@ def _launch(bench: Bench) -> None:
         "application_version": WORKFLOW_FORMAT,
         "log_level": "ERROR",
         "max_executor_threads": 8,
+        "notification_listener_polling_interval_sec": bench.settings.node.pace,
     }
     if bench.settings.logs.traces_url:
         config |= {"enable_otlp": True, "otlp_traces_endpoints": [bench.settings.logs.traces_url]}

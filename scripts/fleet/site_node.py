@@ -33,6 +33,8 @@ from pneumoscope.worker import features
 PARTS = ("receiver", "worker", "member")
 for _part in PARTS:
     importlib.import_module(f"pneumoscope.{_part}.process")
+#: How often a site's own watch looks: minutes stand for days here.
+WATCH_EVERY_S = 15.0
 #: How often a reader is of another mind than the truth of the phantom.
 READER_ERRS = 0.03
 WORDS = {True: Category.SIGN, False: Category.NO_SIGN}
@@ -119,7 +121,9 @@ class Site:
         for stream in (1, 2):
             os.dup2(log, stream)
         os.environ.update(self.environment)
-        importlib.import_module(f"pneumoscope.{part}.process").run(load_settings(self.config))
+        process = importlib.import_module(f"pneumoscope.{part}.process")
+        process.WATCH_EVERY_S = WATCH_EVERY_S
+        process.run(load_settings(self.config))
 
     def stop(self, *parts: str) -> None:
         """End its processes, or some."""

@@ -10,11 +10,11 @@ from pneumoscope.phantom import Lesion, LesionKind, PhantomSpec, render, write_d
 from servers import Node, wait_for
 
 GLASS, SOLID = LesionKind.GROUND_GLASS, LesionKind.CONSOLIDATION
-_COARSE = PhantomSpec(slices=28, slice_spacing_mm=10.0, slice_thickness_mm=10.0, size_px=256, pixel_spacing_mm=1.5)
+_COARSE = PhantomSpec(slices=28, slice_spacing_mm=10.0, slice_thickness_mm=2.0, size_px=256, pixel_spacing_mm=1.5)
 _LITTLE = (Lesion(kind=GLASS, centre_mm=(-95.0, 45.0, 110.0), volume_ml=40.0, seed=1, roughness=0.4),)
 _MUCH = (
     Lesion(kind=GLASS, centre_mm=(-95.0, 45.0, 110.0), volume_ml=520.0, seed=1, roughness=0.4),
-    Lesion(kind=GLASS, centre_mm=(95.0, 45.0, 120.0), volume_ml=420.0, seed=2, roughness=0.4),
+    Lesion(kind=GLASS, centre_mm=(95.0, 45.0, 120.0), volume_ml=370.0, seed=2, roughness=0.4),
     Lesion(kind=SOLID, centre_mm=(90.0, 60.0, 80.0), volume_ml=60.0, seed=3, roughness=0.3),
     Lesion(kind=GLASS, centre_mm=(-80.0, -20.0, 200.0), volume_ml=200.0, seed=4, roughness=0.4),
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,12 +22,15 @@ from pydicom.uid import generate_uid
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One below those that outgoing connections are given, so that none takes it before it is used."""
+    while True:
+        port = secrets.choice(range(10_000, 32_000))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def wait_for(condition, *, seconds: float = 30.0, what: str = "it", every_s: float = 0.1) -> object:
+def wait_for(condition, *, seconds: float = 120.0, what: str = "it", every_s: float = 0.1) -> object:
     """The first true value of ``condition``; fails the test after ``seconds``."""
     give_up_at = time.monotonic() + seconds
     while True:
@@ -154,7 +158,7 @@ class Orthanc:
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
 
     def objects(self, study: str) -> list[str]:
         """SOP Instance UIDs of everything that it holds of a study, as often as it holds them."""
@@ -405,12 +409,12 @@ class OpenIdProvider:
         script = [_openid_modules() / "provider.js", self.port, f"{self._root}/login/openid/back", f"{self._root}/login"]
         with (self._folder / "provider.log").open("wb") as log:
             self.process = subprocess.Popen(["node", *map(str, script)], stdout=log, stderr=log)
-        wait_for(lambda: listening(self.port), seconds=60, what="the provider")
+        wait_for(lambda: listening(self.port), seconds=120, what="the provider")
 
     def stop(self) -> None:
         if self.process:
             self.process.terminate()
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
 
 
 def _openid_modules() -> Path:

@@ -415,18 +415,19 @@ def _bundle(model: str | None, *, unsigned: bool) -> "Bundle":
 
 
 def _read(path: Path, *, out: Path | None, as_json: bool, bundle: "Callable[[], Bundle]") -> None:
-    # what takes long to import is imported once the arguments are known to be right
     from pneumoscope.output import check_target, write_all
+
+    started_s = time.monotonic()
+    target = out or (None if as_json else Path("reading"))
+    if target:
+        check_target(target)
+    # what takes long to import is imported once the arguments are known to be right
     from pneumoscope.pipeline import read_path
     from pneumoscope.progress import stage_bars
     from pneumoscope.results.build import build_parcels
     from pneumoscope.results.document import to_dict
     from pneumoscope.summary import print_summary
 
-    started_s = time.monotonic()
-    target = out or (None if as_json else Path("reading"))
-    if target:
-        check_target(target)
     loaded = bundle()
     with stage_bars(visible=not as_json) as bars:
         reading = read_path(path, loaded, progress=bars.step)

@@ -5,13 +5,32 @@ intensities in HU; positions in DICOM patient coordinates (LPS). A field that is
 Unicode, decoded once on arrival. Arrays are read-only.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: A UID as PS3.5 9.1 has it, but for leading zeros, which real scanners write.
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_MAX_UID_CHARACTERS = 64
+
+
+def is_uid(text: str) -> bool:
+    """Whether ``text`` may name a study, series or object, and so touch a path."""
+    return len(text) <= _MAX_UID_CHARACTERS and _UID.fullmatch(text) is not None
+
+
+class Priority(IntEnum):
+    """Smaller goes first; settings call them by these names in lower case."""
+
+    EMERGENCY = 1
+    INPATIENT = 2
+    ROUTINE = 3
+    BACKFILL = 4
 
 
 @dataclass(frozen=True, kw_only=True)

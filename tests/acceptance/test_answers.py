@@ -72,7 +72,7 @@ class Room:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantom") / "study"
-    spec = replace(SAMPLE, slices=30, slice_spacing_mm=10.0, slice_thickness_mm=10.0, size_px=192, pixel_spacing_mm=2.0)
+    spec = replace(SAMPLE, slices=30, slice_spacing_mm=10.0, slice_thickness_mm=2.0, size_px=192, pixel_spacing_mm=2.0)
     write_all(dicom_parcels(render(spec), order=Order.HEAD_FIRST), folder)
     return folder
 
@@ -163,7 +163,7 @@ def test_a_correction_by_a_plain_form_supersedes_the_same_readers_answer_which_s
     form.get_by_role("group", name="Lesion missed in").get_by_label("left upper zone").check()
     form.get_by_label("In words").fill("Mostly motion.")
     form.get_by_role("button").click()
-    lee.get_by_role("status").wait_for()
+    lee.get_by_text("superseded by a later answer").wait_for()
     answers = room.latest()["answers"]
     last = answers[0]
     assert (last["judgement"], last["category"], last["added"]) == ("modify", "indeterminate", ["left_upper_zone"])

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pneumoscope.store import FolderStore, Store, accounts, audit, passwords
+import databases
+from pneumoscope.store import Store, accounts, audit, passwords
 from servers import OpenIdProvider, free_port, openid_provider, wait_for
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -39,7 +40,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder, port, provider_port = tmp_path_factory.mktemp("login"), free_port(), free_port()
-    store = Store.open(database_url=f"sqlite:///{folder / 'node.sqlite'}", files=FolderStore(folder / "objects"))
+    store = databases.store(folder)
     url = f"http://127.0.0.1:{port}"
     (folder / "node.toml").write_text(f"""
 [node]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from test_report_page import ARGUMENTS, CHROMIUM
 
+from pneumoscope.records import Priority
 from pneumoscope.store import Database, studies, urgency
-from pneumoscope.store.schema import Priority, study
+from pneumoscope.store.schema import study
 from reading_room import send_all
 from servers import Node
 from servers import node as running_node
@@ -80,6 +81,7 @@ def wait_for_rows(page, expected: list[str]) -> None:
 
 
 def loaded(page, selector: str) -> bool:
+    page.locator(selector).first.wait_for(state="attached")
     page.wait_for_function("all => [...document.querySelectorAll(all)].every(e => e.complete)", arg=selector)
     return page.locator(selector).evaluate_all("all => all.length > 0 && all.every(e => e.naturalWidth > 100)")
 

@@ -15,10 +15,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydicom import dcmread
 
+import databases
 from pneumoscope.config import Settings
-from pneumoscope.filing import Spool, file_waiting
+from pneumoscope.filing.objects import file_waiting
+from pneumoscope.filing.spool import Spool
 from pneumoscope.phantom import PhantomSpec, dicom_parcels, render
-from pneumoscope.store import FolderStore, Store, accounts, arrivals, audit, passwords
+from pneumoscope.store import Store, accounts, arrivals, audit, passwords
 from servers import free_port, wait_for
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -50,7 +52,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder, port = tmp_path_factory.mktemp("together"), free_port()
     settings = Settings(node={"folder": folder})
     settings.spool.mkdir(parents=True)
-    store = Store.open(database_url=settings.database_url, files=FolderStore(settings.objects))
+    store = databases.store(folder)
     uid = file_phantom(store, settings)
     with store.database.begin() as db:
         for login, role in (("kim", "reader"), ("lee", "reader"), ("cho", "technician")):
@@ -77,7 +79,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def file_phantom(store: Store, settings: Settings) -> str:
-    spec = PhantomSpec(slices=24, size_px=192, pixel_spacing_mm=1.9, slice_spacing_mm=12.0)
+    spec = PhantomSpec(slices=24, size_px=192, pixel_spacing_mm=1.9, slice_spacing_mm=12.0, slice_thickness_mm=2.0)
     contents = [parcel.content for parcel in dicom_parcels(render(spec), PatientName="Yamada^Tarou", PatientID="P-1")]
     spool = Spool(settings.spool)
     with store.database.begin() as db:

@@ -49,7 +49,10 @@ def test_compressed_frames_are_decoded(tmp_path: Path, syntax: pydicom.uid.UID) 
 
 def test_legacy_converted_ct_is_read(tmp_path: Path) -> None:
     """Converted by highdicom, whose functional groups are not of our making."""
-    write_dicom(render(PhantomSpec(slices=30, slice_spacing_mm=9.0, size_px=128, pixel_spacing_mm=2.5)), tmp_path / "single")
+    write_dicom(
+        render(PhantomSpec(slices=30, slice_spacing_mm=9.0, slice_thickness_mm=2.0, size_px=128, pixel_spacing_mm=2.5)),
+        tmp_path / "single",
+    )
     sources = [pydicom.dcmread(path) for path in (tmp_path / "single").iterdir()]
     converted = LegacyConvertedEnhancedCTImage(
         sources, series_instance_uid=f"{ROOT}.8", series_number=8, sop_instance_uid=f"{ROOT}.8.1", instance_number=1

@@ -13,13 +13,14 @@ import pytest
 import sqlalchemy as sa
 from dbos import DBOS
 
+import databases
 from pneumoscope.config import Settings
 from pneumoscope.fleet.messages import EDGES, WORDS, Limits
 from pneumoscope.models import DEFAULT_BUNDLE, load_bundle
 from pneumoscope.models.manifest import MANIFEST_NAME, SIGNATURE_NAME
 from pneumoscope.phantom import PhantomSpec, dicom_parcels, render
 from pneumoscope.records import Category, Study
-from pneumoscope.store import FolderStore, Store, arrivals, now, observations, outbox, readings, service, studies
+from pneumoscope.store import Store, arrivals, now, observations, outbox, readings, service, studies
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.files import image_key, result_key
 from pneumoscope.store.schema import StudyState
@@ -134,7 +135,7 @@ def canned(reader: Reader, images: list[bytes], tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def shop(tmp_path: Path, home: Path, reader: Reader, images: list[bytes]) -> Iterator[Shop]:
-    store = Store.open(database_url=f"sqlite:///{tmp_path / 'node.sqlite'}", files=FolderStore(tmp_path / "objects"))
+    store = databases.store(tmp_path)
     study = ""
     for content in images:
         one = pydicom.dcmread(BytesIO(content))
@@ -308,7 +309,7 @@ def test_the_queue_has_the_candidate_read_by_itself(shop: Shop, tmp_path: Path) 
     _launch(bench)
     try:
         Clerk(bench).look()
-        wait_for(lambda: len(shop.observed(reading_id)) == 2, seconds=60)
+        wait_for(lambda: len(shop.observed(reading_id)) == 2, seconds=180)
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=5)
     assert [(row["role"], row["mode"]) for row in shop.observed(reading_id)] == [("present", "shadow"), ("candidate", "shadow")]

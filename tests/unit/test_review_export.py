@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import databases
 from pneumoscope.config import Settings
 from pneumoscope.evaluation.labels import read_labels
 from pneumoscope.node.reviews import export
 from pneumoscope.records import Answer, Category, Judgement, Objection, Region
-from pneumoscope.store import Database, now
+from pneumoscope.store import now
 from pneumoscope.store.schema import review
 
 ACCEPT = Answer(judgement=Judgement.ACCEPT)
@@ -21,9 +22,7 @@ REJECT = Answer(judgement=Judgement.REJECT, objection=Objection.OTHER, text="=Mr
 def settings(tmp_path: Path) -> Settings:
     """A node whose answers are those of ``give``."""
     found = Settings(node={"folder": tmp_path / "node"})
-    found.node.folder.mkdir()
-    database = Database(found.database_url)
-    database.migrate()
+    database = databases.sqlite(found.node.folder / "node.sqlite")
     sign, none = Category.SIGN, Category.NO_SIGN
     no_sign = Answer(judgement=Judgement.MODIFY, objection=Objection.FALSE_LESION, category=none, removed=(Region.LEFT_UPPER,))
     with database.begin() as db:

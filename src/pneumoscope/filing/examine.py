@@ -10,8 +10,7 @@ from typing import BinaryIO, NamedTuple
 import pydicom
 
 from pneumoscope.intake.headers import Header, read_header
-from pneumoscope.store.files import is_uid
-from pneumoscope.store.schema import Priority
+from pneumoscope.records import Priority, is_uid
 
 #: More than any text that the node files by; what is longer was made to fill the database.
 MAX_TEXT_CHARACTERS = 4096

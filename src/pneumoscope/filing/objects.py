@@ -20,12 +20,11 @@ from pneumoscope.filing.examine import Rule
 from pneumoscope.filing.opener import opener
 from pneumoscope.filing.spool import Spool
 from pneumoscope.intake.headers import Header
-from pneumoscope.records import Instance
+from pneumoscope.records import Instance, Priority
 from pneumoscope.series.rules import CT_CLASSES
 from pneumoscope.store import Store, arrivals, studies
 from pneumoscope.store.arrivals import Filed, Known
 from pneumoscope.store.files import aside_key, image_key
-from pneumoscope.store.schema import Priority
 
 BATCH = 64
 _MB = 1_000_000

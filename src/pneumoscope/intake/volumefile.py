@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from pneumoscope.errors import UnreadableVolume
@@ -25,6 +24,8 @@ def read_volume_file(path: Path) -> Volume:
 
     It has no patient and no DICOM identity; its StudyInstanceUID is made from its content.
     """
+    import SimpleITK as sitk  # here, since whoever reads headers imports this package too
+
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as fault:

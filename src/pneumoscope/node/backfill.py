@@ -13,11 +13,13 @@ import sqlalchemy as sa
 from pneumoscope.archive import open_archive
 from pneumoscope.config import Pacs, Settings
 from pneumoscope.errors import OperatorNeeded
-from pneumoscope.filing import Spool, Status, file_waiting
+from pneumoscope.filing.objects import Status, file_waiting
+from pneumoscope.filing.spool import Spool
 from pneumoscope.node.prepare import prepare
 from pneumoscope.opening import open_store
+from pneumoscope.records import Priority
 from pneumoscope.store import Store, arrivals, processes
-from pneumoscope.store.schema import Priority, ReadingState, reading, study
+from pneumoscope.store.schema import ReadingState, reading, study
 
 #: So many old readings wait at most; the rest stays where it is until some are done.
 MOST_WAITING = 8

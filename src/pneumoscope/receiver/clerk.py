@@ -10,12 +10,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope.errors import PneumoscopeError
-from pneumoscope.filing import file_waiting
+from pneumoscope.filing.objects import file_waiting
 from pneumoscope.receiver import commitment
 from pneumoscope.receiver.house import House
 from pneumoscope.receiver.metrics import FILING, RECEIVED
+from pneumoscope.records import Priority
 from pneumoscope.store import arrivals, audit, processes
-from pneumoscope.store.schema import Priority
 
 #: While an association is open its objects are filed in batches at most so far apart.
 FILE_EVERY_S = 0.3

@@ -17,9 +17,9 @@ from pneumoscope.delivery.mended import Entity
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.receiver.admission import Rejection, admit, answer_tls
 from pneumoscope.receiver.house import Caller, House
+from pneumoscope.records import is_uid
 from pneumoscope.store import arrivals, commitments, outbox
 from pneumoscope.store.arrivals import Known
-from pneumoscope.store.files import is_uid
 
 SUCCESS, NO_SUCH_ACTION, INVALID_ARGUMENT, NO_SUCH_EVENT = 0x0000, 0x0123, 0x0115, 0x0113
 #: Failure Reason (PS3.3 C.14.1.1).

@@ -7,10 +7,10 @@ from queue import SimpleQueue
 
 from pneumoscope.children import Children
 from pneumoscope.config import Sender, Settings
-from pneumoscope.filing import Spool
+from pneumoscope.filing.spool import Spool
 from pneumoscope.receiver.room import Room
+from pneumoscope.records import Priority
 from pneumoscope.store import Store
-from pneumoscope.store.schema import Priority
 
 #: Audit entries that wait to be written while the database is away; older ones go first.
 MOST_ENTRIES = 10_000

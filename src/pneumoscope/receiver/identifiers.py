@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from pneumoscope.receiver.operation import Unanswerable
-from pneumoscope.store.files import is_uid
+from pneumoscope.records import is_uid
 from pneumoscope.store.search import SERVED, Level, matchable
 
 LEVELS = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "SERIES": Level.SERIES, "IMAGE": Level.INSTANCE}

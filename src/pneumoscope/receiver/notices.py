@@ -11,8 +11,8 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 
 from pneumoscope.receiver.house import House
+from pneumoscope.records import is_uid
 from pneumoscope.store import arrivals
-from pneumoscope.store.files import is_uid
 
 SUCCESS, INVALID_VALUE = 0x0000, 0x0106
 #: A step that is not completed by then never is.

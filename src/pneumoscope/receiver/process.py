@@ -11,8 +11,8 @@ import structlog
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
 from pneumoscope.errors import PneumoscopeError
-from pneumoscope.filing import Spool
 from pneumoscope.filing.opener import opener
+from pneumoscope.filing.spool import Spool
 from pneumoscope.loops import every, steady_s, stop_event
 from pneumoscope.opening import open_store
 from pneumoscope.receiver.clerk import Clerk

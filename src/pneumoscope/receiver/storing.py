@@ -11,9 +11,8 @@ from pneumoscope.filing.spool import Incoming
 from pneumoscope.receiver.house import Caller, House
 from pneumoscope.receiver.metrics import BYTES, REFUSED
 from pneumoscope.receiver.room import Room
+from pneumoscope.records import Priority, is_uid
 from pneumoscope.store import arrivals
-from pneumoscope.store.files import is_uid
-from pneumoscope.store.schema import Priority
 
 #: PS3.4 Table B.2-1 and PS3.7 Annex C.
 SUCCESS, OUT_OF_RESOURCES, NOT_MATCHING, CANNOT_UNDERSTAND, CLASS_NOT_SUPPORTED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0122

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from pneumoscope.errors import Rejected
-from pneumoscope.filing import Status, file_waiting
+from pneumoscope.filing.objects import Status, file_waiting
 from pneumoscope.intake.archive import unpack
 from pneumoscope.receiver.house import House
 from pneumoscope.store import arrivals

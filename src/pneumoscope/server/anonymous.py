@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from pneumoscope.errors import Rejected
-from pneumoscope.filing import REASONS
+from pneumoscope.filing.objects import REASONS
 from pneumoscope.intake.archive import contents
 from pneumoscope.server.child.anonymise import anonymise
 from pneumoscope.server.desk import Desk

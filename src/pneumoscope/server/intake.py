@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pneumoscope.filing import Outcome, Spool, file_waiting
+from pneumoscope.filing.objects import Outcome, file_waiting
+from pneumoscope.filing.spool import Spool
+from pneumoscope.records import Priority
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.visitor import Visitor
 from pneumoscope.server.watch import has_room
 from pneumoscope.store import arrivals
-from pneumoscope.store.schema import Priority
 
 #: What became of an object that is in the archive now, or was there before.
 TAKEN = frozenset({"filed", "duplicate", "own"})

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
-from pneumoscope.records import Category
+from pneumoscope.records import Category, Priority
 from pneumoscope.results import THUMBNAIL
 from pneumoscope.server import looking
 from pneumoscope.server.desk import AtDesk
@@ -20,7 +20,7 @@ from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
 from pneumoscope.store import readings, reviews, worklist
-from pneumoscope.store.schema import DeliveryState, Priority, StudyState
+from pneumoscope.store.schema import DeliveryState, StudyState
 from pneumoscope.store.worklist import PAGE_ROWS, Wanted
 
 router = APIRouter()

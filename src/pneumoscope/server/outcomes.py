@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pneumoscope.filing import REASONS, Outcome, Status
+from pneumoscope.filing.objects import REASONS, Outcome, Status
+from pneumoscope.records import is_uid
 from pneumoscope.server.anonymous import LEFT_OUT, LeftOut
 from pneumoscope.server.intake import TAKEN
-from pneumoscope.store.files import is_uid
 
 #: Studies that the page links; the list has all.
 MOST_STUDIES = 8

@@ -13,7 +13,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
-from pneumoscope.filing import Outcome
+from pneumoscope.filing.objects import Outcome
 from pneumoscope.intake.archive import unpack
 from pneumoscope.server import outcomes
 from pneumoscope.server.anonymous import Anonymous, LeftOut

@@ -17,13 +17,13 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.background import BackgroundTask
 from starlette.datastructures import QueryParams
 
+from pneumoscope.records import is_uid
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
 from pneumoscope.server.statics import FOLDER as STATIC
 from pneumoscope.store import search
-from pneumoscope.store.files import is_uid
 
 #: Beside the packages of this installation, and gone with them.
 FOLDER = Path(sys.prefix) / "share" / "pneumoscope" / "ohif"

@@ -8,10 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pneumoscope.records import Study
+from pneumoscope.records import Priority, Study
 from pneumoscope.store import now, urgency
 from pneumoscope.store.schema import (
-    Priority,
     StudyState,
     arrival,
     expectation,

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from pneumoscope.errors import OperatorNeeded
@@ -66,10 +64,8 @@ class Database:
             with self.engine.begin() as connection:
                 if not self.is_sqlite:
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(7366343)"))
-                config = Config()
-                config.set_main_option("script_location", str(MIGRATIONS))
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                if _revision(connection) != newest():
+                    _upgrade(connection)
         except SQLAlchemyError as fault:
             self.close()
             raise OperatorNeeded(
@@ -88,6 +84,29 @@ class Database:
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+
+def newest() -> str:
+    """The revision that the last migration leads to, by the name of its file."""
+    return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """That of the schema, as Alembic notes it; None in an empty database."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    # imported here: every process asks for the newest schema when it starts, and almost always has it
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:

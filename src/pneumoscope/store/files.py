@@ -12,17 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from pneumoscope.errors import OperatorNeeded
+from pneumoscope.records import is_uid
 
-#: A UID as PS3.5 9.1 has it, but for leading zeros, which real scanners write.
-UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-MAX_UID_CHARACTERS = 64
 _SYNCS_AT_ONCE = 16
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
-def is_uid(text: str) -> bool:
-    """Whether ``text`` may name a study, series or object, and so touch a path."""
-    return len(text) <= MAX_UID_CHARACTERS and UID.fullmatch(text) is not None
 
 
 def image_key(StudyInstanceUID: str, SeriesInstanceUID: str, SOPInstanceUID: str, sha256: str) -> str:

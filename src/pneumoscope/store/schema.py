@@ -4,7 +4,7 @@ An element of a DICOM object keeps its keyword as the column's name. Moments are
 """
 
 from datetime import UTC, datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,15 +67,6 @@ class ProcessState(StrEnum):
 
     ALIVE = "alive"
     GONE = "gone"
-
-
-class Priority(IntEnum):
-    """Smaller goes first; settings call them by these names in lower case."""
-
-    EMERGENCY = 1
-    INPATIENT = 2
-    ROUTINE = 3
-    BACKFILL = 4
 
 
 class Moment(sa.TypeDecorator[datetime]):

@@ -10,8 +10,8 @@ pass a sign. What a person has answered comes after all else.
 import sqlalchemy as sa
 
 from pneumoscope.codes import severity
-from pneumoscope.records import Category
-from pneumoscope.store.schema import Priority, ReadingState, StudyState, reading, review, study
+from pneumoscope.records import Category, Priority
+from pneumoscope.store.schema import ReadingState, StudyState, reading, review, study
 
 SIGN, NOT_JUDGED, INDETERMINATE, NO_RESULT, NO_SIGN = range(5)
 _GROUPS = {

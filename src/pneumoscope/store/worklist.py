@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from pneumoscope.records import Category
-from pneumoscope.store.schema import Priority, ReadingState, StudyState, reading, study
+from pneumoscope.records import Category, Priority
+from pneumoscope.store.schema import ReadingState, StudyState, reading, study
 
 Condition = sa.ColumnElement[bool]
 PAGE_ROWS = 50

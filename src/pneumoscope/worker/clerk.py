@@ -5,8 +5,8 @@ import structlog
 from dbos import DBOS
 
 from pneumoscope.filing.completeness import Judge
+from pneumoscope.records import Priority
 from pneumoscope.store import readings, studies
-from pneumoscope.store.schema import Priority
 from pneumoscope.worker.asking import Asking
 from pneumoscope.worker.workflow import LAST_PRIORITY, QUEUE, WORKFLOW, Bench
 

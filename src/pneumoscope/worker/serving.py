@@ -6,10 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from pneumoscope.fleet.messages import Mode, Role
-from pneumoscope.records import Category
+from pneumoscope.records import Category, Priority
 from pneumoscope.store import now, observations, readings
 from pneumoscope.store.observations import ANSWERS, Observed
-from pneumoscope.store.schema import Priority
 from pneumoscope.store.service import Service
 
 #: Why a reading is held, by the mode of the model in service.

@@ -16,9 +16,10 @@ from dbos import DBOS
 
 from pneumoscope.config import Settings
 from pneumoscope.errors import OperatorNeeded, PneumoscopeError, RetryLater
+from pneumoscope.records import Priority
 from pneumoscope.store import Store, outbox, readings, service, studies
 from pneumoscope.store.files import result_key
-from pneumoscope.store.schema import Priority, ReadingState
+from pneumoscope.store.schema import ReadingState
 from pneumoscope.store.service import Service
 from pneumoscope.worker import serving
 from pneumoscope.worker.child import Reader, ReaderGone

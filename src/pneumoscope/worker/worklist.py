@@ -9,8 +9,9 @@ import structlog
 from pydicom.uid import generate_uid
 
 from pneumoscope.dicomjson import Json, text
+from pneumoscope.records import Priority
 from pneumoscope.store import now, readings, search, studies, workitems
-from pneumoscope.store.schema import Priority, ReadingState
+from pneumoscope.store.schema import ReadingState
 from pneumoscope.store.subscriptions import one_at_a_time
 from pneumoscope.ups import ours
 from pneumoscope.ups.ours import Reference

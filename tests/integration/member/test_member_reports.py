@@ -103,9 +103,9 @@ def test_the_process_says_once_that_the_hub_is_away_and_goes_on(hub: Running, si
     orders = Orders(now=now(), site=site.facts.site, title="a", province="b", policy=quick)
     membership.keep_orders(membership.folder(site.settings), orders)
     with site.member():
-        wait_for(lambda: "hub-unreachable" in site.log(), seconds=60, what="the line in the log")
+        wait_for(lambda: "hub-unreachable" in site.log(), seconds=180, what="the line in the log")
         site.alter(reports_url=real)
-        wait_for(lambda: len(at_hub(hub, site)) == 2, seconds=60, what="the hub to have all windows")
+        wait_for(lambda: len(at_hub(hub, site)) == 2, seconds=180, what="the hub to have all windows")
     assert site.log().count("did not reach the hub") == 1
     assert "takes reports again" in site.log()
 

@@ -17,7 +17,7 @@ from servers import Node, Orthanc, free_port, orthanc, postgres, renamed
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A chest of few, coarse slices: quick to read."""
     folder = tmp_path_factory.mktemp("phantom") / "study"
-    spec = replace(SAMPLE, slices=40, slice_spacing_mm=8.0, slice_thickness_mm=8.0, size_px=256, pixel_spacing_mm=1.5)
+    spec = replace(SAMPLE, slices=40, slice_spacing_mm=8.0, slice_thickness_mm=2.0, size_px=256, pixel_spacing_mm=1.5)
     write_all(dicom_parcels(render(spec), order=Order.HEAD_FIRST), folder)
     return folder
 

@@ -73,7 +73,7 @@ def test_a_worker_elsewhere_reads_what_it_never_received(shared: Site, own_study
     node, (folder, uid) = shared.node, own_study
     node.send(folder)
     assert read(node, uid, seconds=90)["state"] == "read"
-    wait_for(lambda: [d["state"] for d in deliveries(node, uid)] == ["delivered"], seconds=60, what="the delivery")
+    wait_for(lambda: [d["state"] for d in deliveries(node, uid)] == ["delivered"], seconds=180, what="the delivery")
     assert not (node.folder / "kept" / "objects").exists()
     assert not (shared.elsewhere / "kept" / "objects").exists()
     images = sum(key.startswith(f"studies/{uid}/") for key in shared.storage.held())
@@ -117,7 +117,7 @@ def test_studies_arrive_while_the_bucket_is_away_and_are_read_when_it_is_back(
     assert read(node, uid, seconds=120)["state"] == "read"
     assert sum(key.startswith(f"studies/{uid}/") for key in shared.storage.held()) == len(list(folder.iterdir()))
     assert node.spooled() == 0
-    wait_for(lambda: [d["state"] for d in deliveries(node, uid)] == ["delivered"], seconds=60, what="the delivery")
+    wait_for(lambda: [d["state"] for d in deliveries(node, uid)] == ["delivered"], seconds=180, what="the delivery")
 
 
 @pytest.mark.soak

@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_costs_no_study(disk: Disk, site: Site, study: Path
 
     # now it is filled to the brim by somebody else, in mid-reading
     running.send(tmp_path / "reading")
-    wait_for(running.worker_at_work, seconds=60, what="the reading", every_s=0.02)
+    wait_for(running.worker_at_work, seconds=180, what="the reading", every_s=0.02)
     disk.fill()
     wait_for(lambda: not running.worker_at_work(), seconds=120, what="the reading to fail for want of room")
     disk.clear()

@@ -1,18 +1,29 @@
-"""The whole path with real peers: dcmtk sends, the node reads, Orthanc gets the results."""
+"""The whole path with real peers: dcmtk sends, the node reads, Orthanc gets the results, an orchestrator asks for them."""
 
 import io
+import json
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
+from pydicom.uid import generate_uid
+from websockets.sync.client import ClientConnection, connect
 
+from pneumoscope.dicomjson import Json, text, values
+from pneumoscope.store.subscriptions import EVERYTHING
 from servers import Node, Orthanc, wait_for
+from workitem_maker import wish
+
+_SEG, _SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34"
 
 Running = tuple[Node, Orthanc]
 
 
-def read(running: Node, uid: str, *, version: int = 1, seconds: float = 60) -> dict:
+def read(running: Node, uid: str, *, version: int = 1, seconds: float = 240) -> dict:
     """The study once this version of its reading is over."""
 
     def over() -> dict | None:
@@ -27,7 +38,7 @@ def deliveries(running: Node, uid: str) -> list[dict]:
     return [delivery for reading in running.study(uid)["readings"] for delivery in reading["deliveries"]]
 
 
-def confirmed(running: Node, uid: str, *, seconds: float = 60) -> list[dict]:
+def confirmed(running: Node, uid: str, *, seconds: float = 240) -> list[dict]:
     def done() -> list[dict]:
         found = deliveries(running, uid)
         return found if found and all(each["state"] == "confirmed" for each in found) else []
@@ -122,3 +133,125 @@ def test_what_cannot_be_read_stays_with_its_reason_where_a_person_sees_it(
     assert (found["state"], found["code"]) == ("refused", "too-few-slices")
     assert "at least 10 are needed" in httpx.get(f"{running.url}/studies/{uid}").text
     assert pacs.objects(uid) == []
+
+
+def test_a_pacs_that_dies_gets_its_results_when_it_is_back(running_site: Running, own_study: tuple[Path, str]) -> None:
+    (running, pacs), (folder, uid) = running_site, own_study
+    pacs.kill()
+    try:
+        running.send(folder)
+        assert read(running, uid)["state"] == "read"
+        waiting = wait_for(
+            lambda: [each for each in deliveries(running, uid) if each["code"] == "peer-unreachable"], what="a failed attempt"
+        )
+        assert waiting[0]["state"] in ("waiting", "sending")
+    finally:
+        pacs.start()
+    confirmed(running, uid)
+    assert len(running.study(uid)["readings"]) == 1
+    assert pacs.objects(uid) == expected(running, uid) != []
+
+
+# -- an orchestrator elsewhere: work items asked for by UPS-RS, carried out, and told of over a websocket
+
+
+@pytest.fixture
+def running(running_site: Running) -> Node:
+    return running_site[0]
+
+
+def create(running: Node, study: str, **changes: object) -> str:
+    uid = generate_uid(prefix=None)
+    url = f"{running.url}/dicom-web/workitems?workitem={uid}"
+    answer = httpx.post(
+        url, content=json.dumps([wish(study=study, **changes)]), headers={"Content-Type": "application/dicom+json"}
+    )
+    assert answer.status_code == 201, answer.text
+    return uid
+
+
+def get(running: Node, uid: str) -> Json:
+    return httpx.get(f"{running.url}/dicom-web/workitems/{uid}").json()[0]
+
+
+@contextmanager
+def subscribed(running: Node, target: str, ae_title: str) -> Iterator[ClientConnection]:
+    answer = httpx.post(f"{running.url}/dicom-web/workitems/{target}/subscribers/{ae_title}")
+    assert answer.status_code == 201, answer.text
+    with connect(answer.headers["content-location"]) as channel:
+        yield channel
+
+
+def states(channel: ClientConnection, uid: str = "") -> list[tuple[str, str]]:
+    """(work item, state) of each state report, until one (``uid``) ends."""
+    found: list[tuple[str, str]] = []
+    while not found or found[-1][1] not in ("COMPLETED", "CANCELED") or (uid and found[-1][0] != uid):
+        event = json.loads(channel.recv(timeout=120))
+        if values(event, "EventTypeID") == [1]:
+            found.append((text(event, "AffectedSOPInstanceUID"), text(event, "ProcedureStepState")))
+    return found
+
+
+def outputs(item: Json) -> list[Json]:
+    return values(values(item, "UnifiedProcedureStepPerformedProcedureSequence")[0], "OutputInformationSequence")
+
+
+def test_a_work_item_that_waits_for_its_study_is_completed_with_results_that_can_be_had(
+    running: Node, own_study: tuple[Path, str]
+) -> None:
+    folder, study = own_study
+    uid = create(running, study)
+    with subscribed(running, uid, "ORCHESTRATOR") as channel:
+        running.send(folder)
+        assert states(channel) == [(uid, "SCHEDULED"), (uid, "IN PROGRESS"), (uid, "COMPLETED")]
+    item = get(running, uid)
+    results = {
+        text(reference, "ReferencedSOPInstanceUID"): text(reference, "ReferencedSOPClassUID")
+        for series in outputs(item)
+        for reference in values(series, "ReferencedSOPSequence")
+    }
+    assert {_SEG, _SR} < set(results.values())
+    for series in outputs(item):
+        place = text(values(series, "WADORSRetrievalSequence")[0], "RetrieveURL")
+        answer = httpx.get(place, headers={"Accept": 'multipart/related; type="application/dicom"'}, timeout=60)
+        assert answer.status_code == 200
+        for reference in values(series, "ReferencedSOPSequence"):
+            assert text(reference, "ReferencedSOPInstanceUID").encode() in answer.content
+    # one reading, one work item: the node did not list the same work once more as its own
+    found = httpx.get(f"{running.url}/dicom-web/workitems", params={"InputInformationSequence.StudyInstanceUID": study})
+    assert [text(each, "SOPInstanceUID") for each in found.json()] == [uid]
+
+    # asked again for the same images, the node points to what it has made of them
+    second = create(running, study)
+    with subscribed(running, second, "ORCHESTRATOR") as channel:
+        assert states(channel, second)[-1] == (second, "COMPLETED")
+    assert outputs(get(running, second)) == outputs(item)
+    assert [reading["version"] for reading in running.study(study)["readings"]] == [1]
+
+
+def test_what_the_node_does_by_itself_is_on_its_worklist_too(running: Node, own_study: tuple[Path, str]) -> None:
+    folder, study = own_study
+    with subscribed(running, EVERYTHING, "WATCHER") as channel:
+        running.send(folder)
+        found = states(channel)
+    assert [state for _, state in found] == ["SCHEDULED", "IN PROGRESS", "COMPLETED"]
+    item = get(running, found[0][0])
+    assert {text(series, "StudyInstanceUID") for series in outputs(item)} == {study}
+    assert httpx.post(f"{running.url}/dicom-web/workitems/{found[0][0]}/cancelrequest").status_code == 409
+
+
+def test_what_cannot_be_read_or_names_no_study_is_canceled_with_its_reason(running: Node, own_study: tuple[Path, str]) -> None:
+    folder, study = own_study
+    for file in sorted(folder.iterdir())[5:]:
+        file.unlink()
+    running.send(folder)
+    assert read(running, study)["state"] == "refused"
+    for uid, reason in (
+        (create(running, study), "at least 10 are needed"),
+        (create(running, study, InputInformationSequence=None), "has to name one study"),
+    ):
+        with subscribed(running, uid, "ORCHESTRATOR") as channel:
+            assert states(channel, uid)[-1] == (uid, "CANCELED")
+        step = values(get(running, uid), "ProcedureStepProgressInformationSequence")[0]
+        assert reason in text(step, "ReasonForCancellation")
+        assert values(step, "ProcedureStepDiscontinuationReasonCodeSequence")

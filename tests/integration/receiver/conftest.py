@@ -26,9 +26,33 @@ def make(tmp_path: Path) -> Iterator[Make]:
         receiver.close()
 
 
+@pytest.fixture(scope="module")
+def used() -> Iterator[dict[str, Receiver]]:
+    """Receivers that ``share`` started for a module, by their settings."""
+    found: dict[str, Receiver] = {}
+    yield found
+    for receiver in found.values():
+        receiver.close()
+
+
 @pytest.fixture
-def receiver(make: Make) -> Receiver:
-    return make()
+def share(used: dict[str, Receiver], tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """As ``make``; but one that the tests before had with these settings is emptied and used again, where that can be."""
+
+    def empty(settings: str = "", *, head: str = "") -> Receiver:
+        key = head + settings
+        if key in used and not used[key].emptied():
+            used.pop(key).close()
+        if key not in used:
+            used[key] = Receiver(tmp_path_factory.mktemp("receiver") / "node", settings, head=head).start()
+        return used[key]
+
+    return empty
+
+
+@pytest.fixture
+def receiver(share: Make) -> Receiver:
+    return share()
 
 
 @pytest.fixture(scope="session")

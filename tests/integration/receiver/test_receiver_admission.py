@@ -53,9 +53,9 @@ def tls(folder: Path) -> str:
 
 
 def test_tls_with_a_certificate_of_the_peer(
-    make: Make, certificates: Path, study: Path, study_uids: list[str], tmp_path: Path
+    share: Make, certificates: Path, study: Path, study_uids: list[str], tmp_path: Path
 ) -> None:
-    receiver = make(tls(certificates))
+    receiver = share(tls(certificates))
     own = ("+tls", str(certificates / "client.key"), str(certificates / "client.pem"), "+cf", str(certificates / "ca.pem"))
     assert receiver.send(study, options=own) == 0
     assert receiver.at_rest(24) == study_uids
@@ -77,8 +77,8 @@ def test_tls_with_a_certificate_of_the_peer(
     assert not receiver.echo()  # without TLS
 
 
-def test_a_silent_peer_in_the_handshake_stops_no_other(make: Make, certificates: Path) -> None:
-    receiver = make(tls(certificates))
+def test_a_silent_peer_in_the_handshake_stops_no_other(share: Make, certificates: Path) -> None:
+    receiver = share(tls(certificates))
     context = ssl.create_default_context(cafile=certificates / "ca.pem")
     context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
     with receiver.connect(), receiver.connect() as half, receiver.connect() as sock:
@@ -90,8 +90,8 @@ def test_a_silent_peer_in_the_handshake_stops_no_other(make: Make, certificates:
     receiver.at_rest(3)
 
 
-def test_tls_before_1_2_is_refused(make: Make, certificates: Path) -> None:
-    receiver = make(tls(certificates))
+def test_tls_before_1_2_is_refused(share: Make, certificates: Path) -> None:
+    receiver = share(tls(certificates))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")

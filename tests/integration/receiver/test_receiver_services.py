@@ -239,11 +239,20 @@ def test_an_instance_availability_notification_tells_it_too(receiver: Receiver, 
 # -- the watched folder
 
 
-@pytest.fixture
-def watched(make: Make, tmp_path: Path) -> tuple[Receiver, Path]:
-    folder = tmp_path / "inbox"
+@pytest.fixture(scope="module")
+def inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("watched") / "inbox"
     folder.mkdir()
-    return make(f'[watched]\nfolder = "{folder}"\nevery_s = 0.3\n').start(), folder
+    return folder
+
+
+@pytest.fixture
+def watched(share: Make, inbox: Path) -> Iterator[tuple[Receiver, Path]]:
+    """Two receivers that look at one empty folder."""
+    receiver = share(f'[watched]\nfolder = "{inbox}"\nevery_s = 0.3\n')
+    yield receiver if len(receiver.processes) == 2 else receiver.start(), inbox
+    for path in inbox.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def names(folder: Path) -> list[str]:
@@ -288,7 +297,7 @@ def test_what_cannot_be_taken_is_moved_aside_and_nothing_leaves_the_folder(
     receiver.at_rest(1)
     moved = ["link.dcm", "refused/evil.zip", "refused/letter.txt", "taken/good.dcm"]
     wait_for(lambda: names(folder) == moved, what="files to be moved")
-    assert secret.exists() and not list(tmp_path.rglob("escaped.dcm"))
+    assert secret.exists() and not [*receiver.folder.rglob("escaped.dcm"), *folder.parent.rglob("escaped.dcm")]
     assert receiver.aside() == ["not-dicom"]
     (folder / "letter.txt").write_text("another of the same name")
     wait_for(lambda: "refused/2-letter.txt" in names(folder), what="the second letter")

@@ -13,11 +13,13 @@ import httpx
 import pydicom
 from pydicom.dataset import Dataset
 
+import databases
 from pneumoscope.config import Settings
-from pneumoscope.filing import Spool, file_waiting
+from pneumoscope.filing.objects import file_waiting
+from pneumoscope.filing.spool import Spool
 from pneumoscope.phantom import PhantomSpec, dicom_parcels, render
 from pneumoscope.results.report import build_report
-from pneumoscope.store import Database, FolderStore, Store, arrivals, outbox, readings, studies
+from pneumoscope.store import Store, arrivals, outbox, readings, studies
 from pneumoscope.store.files import result_key
 from pneumoscope.store.readings import StoredParcel, Summary
 from pneumoscope.store.schema import DeliveryState, ReadingState
@@ -58,7 +60,7 @@ def encode(dataset: Dataset) -> bytes:
 
 @cache
 def _phantom() -> list[bytes]:
-    spec = PhantomSpec(slices=SLICES, size_px=128, pixel_spacing_mm=2.8, slice_spacing_mm=12.0)
+    spec = PhantomSpec(slices=SLICES, size_px=128, pixel_spacing_mm=2.8, slice_spacing_mm=12.0, slice_thickness_mm=2.0)
     return [parcel.content for parcel in dicom_parcels(render(spec), PatientName=NAME, PatientID="P-1_x")]
 
 
@@ -82,11 +84,8 @@ def file_objects(store: Store, datasets: list[Dataset], *, settings: Settings) -
 
 def make_store(folder: Path) -> Store:
     settings = Settings(node={"folder": folder})
-    for path in (settings.node.folder, settings.objects, settings.spool):
-        path.mkdir(parents=True, exist_ok=True)
-    store = Store(database=Database(settings.database_url), files=FolderStore(settings.objects))
-    store.database.migrate()
-    return store
+    settings.spool.mkdir(parents=True)
+    return databases.store(folder)
 
 
 def take_reading(store: Store, study: str) -> str:
@@ -176,4 +175,4 @@ def start(folder: Path, *, environment: dict[str, str] | None = None) -> tuple[s
 
 def stop(process: subprocess.Popen[bytes]) -> int:
     process.send_signal(signal.SIGTERM)
-    return process.wait(timeout=20)
+    return process.wait(timeout=60)

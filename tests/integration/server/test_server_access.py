@@ -199,7 +199,7 @@ def test_a_server_that_was_taken_for_dead_ends(tmp_path: Path) -> None:
         wait_for(lambda: httpx.get(f"{url}/ready").status_code == 503, what="the silence of the others to be noticed")
         with store.database.begin() as db:
             processes.bury(db, own.id)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
         with store.database.look() as db:
             assert isinstance(audit.entries(db), list)
     finally:

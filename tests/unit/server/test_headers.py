@@ -24,7 +24,10 @@ class Counting(Children):
 
 
 def test_who_asks_while_headers_are_parsed_waits_for_them(tmp_path: Path) -> None:
-    write_dicom(render(PhantomSpec(slices=60, slice_spacing_mm=5.0, size_px=64, pixel_spacing_mm=5.8)), tmp_path / "study")
+    write_dicom(
+        render(PhantomSpec(slices=60, slice_spacing_mm=5.0, slice_thickness_mm=1.0, size_px=64, pixel_spacing_mm=5.8)),
+        tmp_path / "study",
+    )
     rows = []
     for path in sorted((tmp_path / "study").iterdir()):
         header = dcmread(path, stop_before_pixels=True)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pneumoscope.config import Role
-from pneumoscope.filing import Status
+from pneumoscope.filing.objects import Status
 from pneumoscope.records import Category, Region
 from pneumoscope.results.document import build_document
 from pneumoscope.results.words import LIMITS, certainty, headline, meaning, percent

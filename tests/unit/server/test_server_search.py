@@ -11,30 +11,25 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import databases
 from pneumoscope.records import Study
 from pneumoscope.store import Database, arrivals, now, search
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.schema import image, series, study
 from pneumoscope.store.search import Level, Question
-from servers import postgres
 
 TEXT = st.text(alphabet="abAB%_[]\\^ -!.é山", min_size=1, max_size=8)
 NAMES = st.lists(TEXT, min_size=1, max_size=3).map("=".join)
 PATTERNS = st.text(alphabet="abAB%_[]\\^*?=é山", min_size=1, max_size=8)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as running:
-        yield running.url
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     folder: Path = tmp_path_factory.mktemp("search")
-    url = f"sqlite:///{folder / 'node.sqlite'}" if request.param == "sqlite" else request.getfixturevalue("server")
-    found = Database(url)
-    found.migrate()
+    if request.param == "sqlite":
+        found = databases.sqlite(folder / "node.sqlite")
+    else:
+        found = databases.emptied(request.getfixturevalue("shared_postgres"))
     yield found
     found.close()
 

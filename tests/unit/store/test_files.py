@@ -11,13 +11,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import databases
 from dicom_maker import make_slice, save
 from pneumoscope.config import Bucket, Settings
 from pneumoscope.errors import OperatorNeeded, RetryLater
-from pneumoscope.filing import Spool, Status, file_waiting
+from pneumoscope.filing.objects import Status, file_waiting
 from pneumoscope.filing.opener import opener
+from pneumoscope.filing.spool import Spool
 from pneumoscope.opening import open_files
-from pneumoscope.store import Database, FileStore, FolderStore, Store
+from pneumoscope.store import FileStore, FolderStore, Store
 from pneumoscope.store.bucket import BucketStore, open_bucket
 from pneumoscope.store.cache import Cache
 from pneumoscope.store.files import aside_key, image_key, result_key
@@ -206,8 +208,7 @@ def test_what_is_in_the_cache_is_read_while_the_bucket_is_away(tmp_path: Path) -
 
 
 def test_objects_wait_in_the_spool_while_the_bucket_is_away(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    database.migrate()
+    database = databases.sqlite(tmp_path / "node.sqlite")
     spool = Spool(tmp_path / "spool")
     spool.open("a1")
     for number in range(3):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import databases
 from fleet_maker import DAY, MODEL, NEW_MODEL, candidate, midnight, model_window, report, window
 from pneumoscope.errors import Rejected
 from pneumoscope.fleet.gates import Rules
@@ -40,8 +41,7 @@ RULES = Rules(
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Database]:
     """SQLite, where the other database would say the same."""
-    found = Database(f"sqlite:///{tmp_path / 'hub.sqlite'}")
-    found.migrate()
+    found = databases.sqlite(tmp_path / "hub.sqlite")
     yield found
     found.close()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import databases
 from pneumoscope.store import Database, accounts, attempts, now, passwords, sessions
 from pneumoscope.store.schema import attempt, session
-from servers import postgres
 
 LIMITS = sessions.Limits(idle=timedelta(minutes=30), longest=timedelta(hours=12))
 PAUSE = timedelta(minutes=15)
@@ -20,16 +20,11 @@ PAUSE = timedelta(minutes=15)
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     folder: Path = tmp_path_factory.mktemp("people")
     if request.param == "sqlite":
-        found = Database(f"sqlite:///{folder / 'node.sqlite'}")
-        found.migrate()
-        yield found
-        found.close()
-        return
-    with postgres() as server:
-        found = Database(server.url)
-        found.migrate()
-        yield found
-        found.close()
+        found = databases.sqlite(folder / "node.sqlite")
+    else:
+        found = databases.emptied(request.getfixturevalue("shared_postgres"))
+    yield found
+    found.close()
 
 
 def counted(db: sa.Connection) -> dict[str, int]:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
+import databases
 from pneumoscope.fleet.messages import Limits, Mode
 from pneumoscope.store import Database, audit, service
 from pneumoscope.store.fleet_schema import service_act
@@ -18,8 +19,7 @@ ONE, TWO = "lung-lesion 1.0.0", "lung-lesion 2.0.0"
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[sa.Connection]:
-    found = Database(f"sqlite:///{tmp_path / 'node.sqlite'}")
-    found.migrate()
+    found = databases.sqlite(tmp_path / "node.sqlite")
     with found.begin() as connection:
         yield connection
     found.close()

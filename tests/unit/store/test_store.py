@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydicom.uid import Comprehensive3DSRStorage
 
-from pneumoscope.records import Predecessor, Study
+from pneumoscope.records import Predecessor, Priority, Study, is_uid
 from pneumoscope.store import (
     Database,
     FolderStore,
@@ -26,12 +26,13 @@ from pneumoscope.store import (
     studies,
 )
 from pneumoscope.store.arrivals import Filed
-from pneumoscope.store.files import image_key, is_uid
+from pneumoscope.store.database import newest
+from pneumoscope.store.files import image_key
 from pneumoscope.store.fleet_schema import service_act  # noqa: F401 - its tables belong to the metadata
 from pneumoscope.store.hub_schema import site  # noqa: F401 - its tables belong to the metadata
 from pneumoscope.store.pool_schema import pool_task  # noqa: F401 - its tables belong to the metadata
 from pneumoscope.store.readings import StoredParcel
-from pneumoscope.store.schema import DeliveryState, Priority, ReadingState, StudyState, metadata
+from pneumoscope.store.schema import DeliveryState, ReadingState, StudyState, metadata
 
 UID = "1.2.826.0.1.3680043.10.7"
 
@@ -80,6 +81,7 @@ def test_the_migrations_make_the_schema_that_the_code_has(database: Database) ->
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == newest()
 
 
 def test_images_that_are_known_change_nothing(database: Database) -> None:

@@ -11,11 +11,12 @@ from alembic import command
 from alembic.config import Config
 from test_store import filed, summary
 
-from pneumoscope.records import Answer, Category, Judgement
+import databases
+from pneumoscope.records import Answer, Category, Judgement, Priority
 from pneumoscope.store import Database, arrivals, readings, reviews, studies, urgency, worklist
 from pneumoscope.store.changes import Changes
 from pneumoscope.store.database import MIGRATIONS
-from pneumoscope.store.schema import Priority, ReadingState, StudyState, reading, study
+from pneumoscope.store.schema import ReadingState, StudyState, reading, study
 from pneumoscope.store.worklist import PAGE_ROWS, Wanted
 
 START = datetime(2020, 3, 1, tzinfo=UTC)
@@ -237,8 +238,7 @@ def test_an_empty_id_is_nobody(database: Database) -> None:
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    found = Database(f"sqlite:///{tmp_path_factory.mktemp('crowd') / 'node.sqlite'}")
-    found.migrate()
+    found = databases.sqlite(tmp_path_factory.mktemp("crowd") / "node.sqlite")
     crowd(found, 10_000)
     yield found
     found.close()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
+import databases
 from pneumoscope.config import Settings
 from pneumoscope.records import Study
 from pneumoscope.store import FolderStore, Store, arrivals, audit, commitments, now, outbox, processes, readings, studies, waits
@@ -23,7 +24,7 @@ UID = "1.2.826.0.1.3680043.10.7"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store.open(database_url=f"sqlite:///{tmp_path / 'node.sqlite'}", files=FolderStore(tmp_path / "objects"))
+    found = databases.store(tmp_path)
     yield found
     found.database.close()
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pneumoscope.store import FolderStore, Store, processes
+import databases
+from pneumoscope.store import Store, processes
 from pneumoscope.store.schema import process
 from pneumoscope.worker.watch import Watch
 
@@ -38,7 +39,7 @@ class Pair:
 
 @pytest.fixture
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pair, Watch]]:
-    store = Store.open(database_url=f"sqlite:///{tmp_path / 'node.sqlite'}", files=FolderStore(tmp_path / "objects"))
+    store = databases.store(tmp_path)
     made = Pair(store)
     monkeypatch.setattr("pneumoscope.worker.watch.time", SimpleNamespace(monotonic=lambda: made.moment_s))
     yield made, Watch(SimpleNamespace(store=store, process_id=made.worker), threading.Event())

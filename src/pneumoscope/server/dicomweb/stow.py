@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from pneumoscope.dicomjson import Json, element, tag
-from pneumoscope.filing import Outcome
+from pneumoscope.filing.objects import Outcome
 from pneumoscope.server.child.values import studies_of
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.accept import DICOM, JSON, need_json

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pneumoscope.config import Role
-from pneumoscope.filing import Status
+from pneumoscope.filing.objects import Status
 from pneumoscope.fleet.messages import Answer, Mode
-from pneumoscope.records import ZONES, Category, Region
+from pneumoscope.records import ZONES, Category, Priority, Region
 from pneumoscope.results.words import LITTLE_LESION_ML
 from pneumoscope.server.language import ENGLISH, current, say
-from pneumoscope.store.schema import DeliveryState, Priority, StudyState
+from pneumoscope.store.schema import DeliveryState, StudyState
 
 
 def N_(text: str) -> str:

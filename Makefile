@@ -60,6 +60,7 @@ lock: $(DEV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q uv==$(UV)
 	$(LOCK) pyproject.toml requirements/build.in -o requirements/runtime.lock
 	$(LOCK) pyproject.toml requirements/build.in --extra dev -o requirements/dev.lock
+	$(LOCK) pyproject.toml requirements/build.in --extra tracing -o requirements/tracing.lock
 
 # DATA=folder says where the training data lie (see docs/how-to/train-the-network.md); goes on where it stopped.
 train: .venv-training/.stamp

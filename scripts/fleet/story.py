@@ -184,10 +184,12 @@ def make_models(folder: Path) -> tuple[Path, dict[str, Path]]:
     make_key(secret, public)
     shipped = load_bundle()
     models = {}
-    for version, change in (("0.9.0", {"slope": shipped.calibration.slope * 1.02}), ("0.9.1", {"intercept": shipped.calibration.intercept + 50})):
+    shipped_as = shipped.calibration
+    changes = {"0.9.0": {"slope": shipped_as.slope * 1.02}, "0.9.1": {"intercept": shipped_as.intercept + 50}}
+    for version, change in changes.items():
         bundle = folder / f"lung-lesion-{version}"
         shutil.copytree(DEFAULT_BUNDLE, bundle, ignore=shutil.ignore_patterns("__pycache__"))
-        calibration = replace(shipped.calibration, **change)
+        calibration = replace(shipped_as, **change)
         write_manifest(bundle, version=version, lesion_threshold=shipped.lesion_threshold, calibration=calibration)
         sign(bundle, secret)
         models[f"lung-lesion {version}"] = bundle

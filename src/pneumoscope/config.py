@@ -466,12 +466,27 @@ class Hub(_Section):
 
 
 class Logs(_Section):
-    """What is written to standard error, and where traces go."""
+    """What is written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
     form: Literal["lines", "json"] = Field("lines", description="For people or for machines.")
-    traces_url: str = Field("", description="OpenTelemetry collector (OTLP over HTTP); empty: no traces.")
     syslog: str = Field("", description="HOST:PORT of a syslog server that gets the audit trail too, over UDP.")
+
+
+class Tracing(_Section):
+    """Traces of readings, to a collector that speaks OTLP over HTTP."""
+
+    url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s]+)?$",
+        description="Where it takes traces, such as `http://collector.hospital:4318/v1/traces`; empty: no traces.",
+    )
+    headers: dict[str, str] = Field({}, description="Sent with each request, such as `Authorization`.", repr=False)
+    authorities: Path | None = Field(
+        None, description="Certificates that may sign the collector's, PEM; empty: the usual ones."
+    )
+    share: float = Field(1.0, gt=0, le=1, description="Share of readings that are traced, each whole or not at all.")
+    service_name: str = Field("pneumoscope", min_length=1, description="What the collector calls us.")
 
 
 class Settings(BaseSettings):
@@ -499,6 +514,7 @@ class Settings(BaseSettings):
     fleet: Fleet = Fleet()
     hub: Hub = Hub()
     logs: Logs = Logs()
+    tracing: Tracing = Tracing()
 
     @classmethod
     def settings_customise_sources(

@@ -19,7 +19,7 @@ from pydicom.uid import UID
 
 from pneumoscope.records import Volume
 from pneumoscope.results.encode import encode
-from pneumoscope.results.source import source_datasets
+from pneumoscope.results.header import patient_and_study, put_as_is
 
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 
@@ -72,8 +72,12 @@ def write(ds: Dataset, path: Path) -> Path:
 def write_sources(volume: Volume, folder: Path) -> list[Path]:
     """The source slices as CT files with the volume's own pixels."""
     paths = []
-    for k, ds in enumerate(source_datasets(volume)):
-        instance = volume.instances[k]
+    for k, instance in enumerate(volume.instances):
+        ds = patient_and_study(volume.study)
+        ds.SpecificCharacterSet = "ISO_IR 192"
+        for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+            put_as_is(ds, keyword, getattr(instance, keyword))
+        ds.Modality, ds.Rows, ds.Columns = instance.Modality, instance.Rows, instance.Columns
         ds.ImageType = list(instance.ImageType)
         ds.SeriesNumber, ds.InstanceNumber = instance.SeriesNumber, instance.InstanceNumber
         ds.AcquisitionNumber = ds.KVP = ds.PositionReferenceIndicator = ""

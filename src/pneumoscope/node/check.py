@@ -16,6 +16,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from sqlalchemy.exc import SQLAlchemyError
 
+from pneumoscope import tracing
 from pneumoscope.config import Settings, Tls
 from pneumoscope.delivery.association import Peer, associate
 from pneumoscope.errors import PneumoscopeError
@@ -72,6 +73,7 @@ def check(settings: Settings) -> Iterator[Line]:
         ("processes", lambda: _processes(database, settings)),
         ("studies", lambda: _studies(database)),
         ("outbox", lambda: _outbox(database)),
+        *((("traces", lambda: (Verdict.GOOD, tracing.probe(settings.tracing))),) if settings.tracing.url else ()),
         *((title, lambda look=look: _of_fleet(look)) for title, look in fleetcheck.things(settings, database)),
         *((f"certificate {path.name}", lambda p=path, k=key: _certificate(p, k)) for path, key in _certificates(settings)),
         *(

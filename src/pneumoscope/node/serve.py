@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import structlog
 
-from pneumoscope import telemetry
+from pneumoscope import telemetry, tracing
 from pneumoscope.config import FILE_VARIABLE, Program, Role, Settings
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.loops import stop_event
@@ -60,6 +60,7 @@ class Part:
 def serve(settings: Settings, *, file: Path | None = None, ready: Callable[[], None] | None = None) -> None:
     """Run the node until asked to stop; ``ready`` is called once when everything answers."""
     telemetry.set_up(settings, kind="node")
+    tracing.require(settings.tracing)
     prepare(settings)
     stop = stop_event()
     metrics = Path(tempfile.mkdtemp(prefix="pneumoscope-metrics-"))

@@ -12,14 +12,16 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModelInstance,
 )
 
+from pneumoscope import tracing
 from pneumoscope.config import Sender
 from pneumoscope.delivery.mended import Entity
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.receiver.admission import Rejection, admit, answer_tls
 from pneumoscope.receiver.house import Caller, House
 from pneumoscope.records import is_uid
-from pneumoscope.store import arrivals, commitments, outbox
+from pneumoscope.store import arrivals, commitments, now, outbox
 from pneumoscope.store.arrivals import Known
+from pneumoscope.store.schema import DeliveryState
 
 SUCCESS, NO_SUCH_ACTION, INVALID_ARGUMENT, NO_SUCH_EVENT = 0x0000, 0x0123, 0x0115, 0x0113
 #: Failure Reason (PS3.3 C.14.1.1).
@@ -59,7 +61,14 @@ def answered(event: Event, house: House) -> tuple[int, Dataset | None]:
         return NO_SUCH_EVENT, None
     transaction_uid = str(event.event_information.get("TransactionUID", ""))
     committed = event.event_type == ALL_STORED
-    house.store.database.insist(lambda db: outbox.answer(db, transaction_uid, committed=committed))
+    row = house.store.database.insist(lambda db: outbox.answer(db, transaction_uid, committed=committed))
+    if row is not None:
+        code = "" if committed else outbox.NOT_COMMITTED
+        moment = now()
+        since = (
+            row["due_at"] if row["state"] == DeliveryState.PENDING else moment
+        )  # it can be quicker than the end of the sending
+        tracing.note(row["reading_id"], "confirm", since, moment, {"destination": row["destination"]}, code=code)
     return SUCCESS, None
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import structlog
 
-from pneumoscope import telemetry
+from pneumoscope import telemetry, tracing
 from pneumoscope.config import Settings
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.filing.opener import opener
@@ -30,6 +30,7 @@ log = structlog.get_logger()
 def run(settings: Settings) -> None:
     """Receive until asked to stop."""
     telemetry.set_up(settings, kind="receiver")
+    tracing.set_up(settings.tracing, kind="receiver")
     warnings.simplefilter("ignore")  # pydicom's quote values, which may be a patient's
     stop = stop_event()
     store = open_store(settings)
@@ -65,3 +66,4 @@ def run(settings: Settings) -> None:
     store.database.insist(lambda db: processes.bury(db, process_id), patience_s=5)
     house.children.close()
     store.database.close()
+    tracing.close()

@@ -16,7 +16,8 @@ from pneumoscope import __version__, codes
 from pneumoscope.codes import Code
 from pneumoscope.records import Answer, Assessment, Region, Study
 from pneumoscope.results.header import Kind
-from pneumoscope.results.sr import coded, references, site_of, under_header
+from pneumoscope.results.source import reference
+from pneumoscope.results.sr import coded, document, references, site_of
 
 MANUFACTURER = "Pneumoscope"
 MOST_NAME_CHARACTERS = 63  # 64 in a component group of a person name (PS3.5 6.2), with the caret
@@ -30,19 +31,8 @@ def build_assessment(assessment: Assessment, findings: Dataset) -> Dataset:
         procedure_reported=coded(codes.CHEST_CT),
         imaging_measurements=[_answer(assessment, findings), *_zones(assessment, findings)],
     )
-    document = sr.Comprehensive3DSR(
-        evidence=references([findings]),
-        content=content,
-        series_instance_uid=header.SeriesInstanceUID,
-        series_number=header.SeriesNumber,
-        sop_instance_uid=header.SOPInstanceUID,
-        instance_number=header.InstanceNumber,
-        manufacturer=header.Manufacturer,
-        is_complete=True,
-        is_final=True,
-    )
-    ds = under_header(document, header)
-    del ds.ContributingEquipmentSequence  # names the library and the moment: two builds would differ
+    evidence = {findings.SeriesInstanceUID: [reference(findings.SOPClassUID, findings.SOPInstanceUID)]}
+    ds = document(content, header, evidence=references(findings.StudyInstanceUID, evidence), final=True)
     if assessment.supersedes:
         ds.PredecessorDocumentsSequence = [_reference(findings, assessment.supersedes)]
     return ds
@@ -89,14 +79,8 @@ def _header(assessment: Assessment, findings: Dataset) -> Dataset:
 
 def _reference(findings: Dataset, assessment_id: str) -> Dataset:
     """Another assessment of the same findings (PS3.3 Table C.17-3, Hierarchical SOP Instance Reference Macro)."""
-    instance, series, study = Dataset(), Dataset(), Dataset()
-    instance.ReferencedSOPClassUID = Comprehensive3DSRStorage
-    instance.ReferencedSOPInstanceUID = assessment_uid(findings, assessment_id)
-    series.SeriesInstanceUID = _uid(findings)
-    series.ReferencedSOPSequence = [instance]
-    study.StudyInstanceUID = findings.StudyInstanceUID
-    study.ReferencedSeriesSequence = [series]
-    return study
+    earlier = reference(Comprehensive3DSRStorage, assessment_uid(findings, assessment_id))
+    return references(findings.StudyInstanceUID, {_uid(findings): [earlier]})
 
 
 def _observer(assessment: Assessment) -> sr.ObservationContext:

@@ -25,8 +25,8 @@ def build_parcels(
     if not reading.volume.instances:
         return tuple(_text(reading))
     _import_slow_ones()
-    # two processes, each takes every second job: the structured report takes as long as the rest
-    jobs = (_report_object, _segmentation, _text, _captures, *((build_page_pictures,) if for_pages else ()))
+    # two processes, each takes every second job: so ordered that both take about as long
+    jobs = (_segmentation, _text, _report_object, _captures, *((build_page_pictures,) if for_pages else ()))
     made: dict[int, list[Parcel]] = {}
     for index, parcels in fork_map(lambda job: job(reading), jobs, processes=2):
         if isinstance(parcels, Crashed):
@@ -34,7 +34,7 @@ def build_parcels(
         made[index] = parcels
         if progress:
             progress(len(made), len(jobs))
-    report, segmentation, text, captures, *pictures = (made[index] for index in range(len(jobs)))
+    segmentation, text, report, captures, *pictures = (made[index] for index in range(len(jobs)))
     return (*text, *segmentation, *report, *captures, *(picture for part in pictures for picture in part))
 
 
@@ -57,12 +57,12 @@ def _segmentation(reading: Reading) -> list[Parcel]:
 
 
 def _report_object(reading: Reading) -> list[Parcel]:
-    """Refers to the segmentation, which is built once more for it: that is quicker than to wait."""
+    """Refers to the segmentation, whose outline is all that it needs of it."""
     from pneumoscope.results.encode import encode
-    from pneumoscope.results.seg import build_seg
+    from pneumoscope.results.seg import seg_outline
     from pneumoscope.results.sr import build_sr
 
-    seg = build_seg(reading)
+    seg = seg_outline(reading)
     assert seg is not None, "a study without lungs is refused before it comes here"
     return [Parcel(name="sr.dcm", media_type=DICOM_MEDIA_TYPE, content=encode(build_sr(reading, seg=seg)))]
 

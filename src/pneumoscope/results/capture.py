@@ -9,6 +9,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from pneumoscope import codes
 from pneumoscope.records import Reading
+from pneumoscope.results.encode import put_encoded
 from pneumoscope.results.header import Kind, code_item, new_result
 from pneumoscope.results.source import file_references
 from pneumoscope.results.words import NOT_FOR_DIAGNOSIS
@@ -19,10 +20,12 @@ def build_captures(reading: Reading, pictures: Sequence[tuple[str, NDArray[np.ui
 
     A picture is (row, column, 3) RGB and has "NOT FOR PRIMARY DIAGNOSIS" burned in, but no patient data.
     """
-    return [
+    captures = [
         _capture(reading, description, picture, InstanceNumber=number)
         for number, (description, picture) in enumerate(pictures, start=1)
     ]
+    put_encoded("SourceImageSequence", _sources(reading), into=captures)
+    return captures
 
 
 def _capture(reading: Reading, description: str, picture: NDArray[np.uint8], *, InstanceNumber: int) -> Dataset:
@@ -35,7 +38,6 @@ def _capture(reading: Reading, description: str, picture: NDArray[np.uint8], *, 
     ds.PatientOrientation = ""
     ds.ImageComments = f"{description}. {NOT_FOR_DIAGNOSIS}"
     ds.DerivationDescription = "Picture made by an algorithm from the source images"
-    ds.SourceImageSequence = _sources(reading)
     ds.BurnedInAnnotation = "NO"
     if reading.volume.instances[0].LossyImageCompression:
         ds.LossyImageCompression = reading.volume.instances[0].LossyImageCompression  # once lossy, lossy for ever
@@ -54,6 +56,7 @@ def _capture(reading: Reading, description: str, picture: NDArray[np.uint8], *, 
 
 def _sources(reading: Reading) -> list[Dataset]:
     items = file_references(reading.volume.instances)
+    purpose = code_item(codes.SOURCE_IMAGE)
     for item in items:
-        item.PurposeOfReferenceCodeSequence = [code_item(codes.SOURCE_IMAGE)]
+        item.PurposeOfReferenceCodeSequence = [purpose]
     return items

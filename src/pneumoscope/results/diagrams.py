@@ -1,8 +1,9 @@
 """Diagrams of the report, as inline SVG: presentation attributes only, so that the page can forbid all inline styles."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,9 +112,9 @@ def strip_svg(reading: Reading, *, picture_px: tuple[int, int], band_px: int) ->
     volume, masks = reading.volume, reading.masks
     pixel_cm2 = volume.PixelSpacing[0] * volume.PixelSpacing[1] / 100
     areas = {
-        "lung": np.count_nonzero(masks.lungs, axis=(1, 2)) * pixel_cm2,
-        "dense": np.count_nonzero(masks.lesions == CONSOLIDATION_LABEL, axis=(1, 2)) * pixel_cm2,
-        "glass": np.count_nonzero(masks.lesions == GROUND_GLASS_LABEL, axis=(1, 2)) * pixel_cm2,
+        "lung": _per_slice(masks.lungs) * pixel_cm2,
+        "dense": _per_slice(one == CONSOLIDATION_LABEL for one in masks.lesions) * pixel_cm2,
+        "glass": _per_slice(one == GROUND_GLASS_LABEL for one in masks.lesions) * pixel_cm2,
     }
     top_mm = float(volume.positions_mm[-1] + volume.intervals_mm[-1] / 2)
     bottom_mm = float(volume.positions_mm[0] - volume.intervals_mm[0] / 2)
@@ -136,6 +137,11 @@ def strip_svg(reading: Reading, *, picture_px: tuple[int, int], band_px: int) ->
     parts.append(f'<text x="{STRIP_LEFT}" {words}>0</text>')
     parts.append(f'<text x="{STRIP_WIDTH - 2}" text-anchor="end" {words}>{most:.0f} cm²</text>')
     return "".join([*parts, "</svg>"])
+
+
+def _per_slice(slices: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
+    """Voxels of each slice that are not zero; one by one, since numpy is slow to count along axes."""
+    return np.array([np.count_nonzero(one) for one in slices], dtype=np.float64)
 
 
 def _area(widths: NDArray[np.float64], y: NDArray[np.float64], look: str) -> str:

@@ -15,7 +15,7 @@ from pneumoscope.codes import severity
 from pneumoscope.records import ZONES, Category, Finding, KeySlice, Parcel, Reading, Region, SeriesVerdict, Study
 from pneumoscope.results.diagrams import score_svg, strip_svg, zone_diagram_svg
 from pneumoscope.results.pictures import coronal, evidence_slice, key_slice
-from pneumoscope.results.pictures.coronal import band_px
+from pneumoscope.results.pictures.coronal import band_px, project
 from pneumoscope.results.pictures.drawing import Rgb
 from pneumoscope.results.words import (
     LIMITS,
@@ -154,11 +154,12 @@ def _look(reading: Reading, key: KeySlice) -> dict[str, Any]:
 
 
 def _coronal(reading: Reading) -> dict[str, Any]:
-    picture = coronal(reading, width_px=CORONAL_WIDTH_PX)
+    projections = project(reading)
+    picture = coronal(reading, projections, width_px=CORONAL_WIDTH_PX)
     height, width, _ = picture.shape
     strip = strip_svg(reading, picture_px=(width, height), band_px=band_px(width))
     return {
-        "plain": data_uri(coronal(reading, overlay=False, width_px=CORONAL_WIDTH_PX)),
+        "plain": data_uri(coronal(reading, projections, overlay=False, width_px=CORONAL_WIDTH_PX)),
         "overlay": data_uri(picture),
         "strip": Markup(strip),  # noqa: S704  numbers and our own words
     }

@@ -16,6 +16,7 @@ from pydicom.uid import UID, SegmentationStorage
 from pneumoscope import codes
 from pneumoscope.codes import Code
 from pneumoscope.records import CONSOLIDATION_LABEL, GROUND_GLASS_LABEL, Instance, Lung, Masks, Reading, Volume
+from pneumoscope.results.encode import put_encoded
 from pneumoscope.results.header import Kind, code_item, decimal, first_instance, new_result, put_as_is, result_uid
 from pneumoscope.results.source import image_reference, series_references
 
@@ -88,16 +89,15 @@ def build_seg(reading: Reading) -> Dataset | None:
     A segment without a voxel is left out, and a slice without a segment has no frame of it. Segments are numbered from 1 in
     the order of ``SEGMENTS``.
     """
-    source = first_instance(reading)
     found = segments_found(reading.masks)
     if not found:
         return None
+    ds = _outline(reading, found)
     frames = [(number, k) for number, (_, slices) in enumerate(found, start=1) for k in slices]
-    ds = new_result(reading, Kind.SEGMENTATION, SegmentationStorage)
+    source = first_instance(reading)
     put_as_is(ds, "FrameOfReferenceUID", source.FrameOfReferenceUID or result_uid(reading, "frame of reference"))
     ds.PositionReferenceIndicator = ""
     _add_image(ds, reading.volume, lossy=source.LossyImageCompression == "01")
-    ds.SegmentSequence = [_describe(reading, number, segment) for number, (segment, _) in enumerate(found, start=1)]
     ds.ReferencedSeriesSequence = series_references(reading.volume.instances)
     _add_dimensions(ds, reading)
     ds.SharedFunctionalGroupsSequence = [_shared_groups(reading.volume)]
@@ -105,6 +105,18 @@ def build_seg(reading: Reading) -> Dataset | None:
     ds.NumberOfFrames = len(frames)
     ds.PixelData = _pack(_frame_mask(reading.masks, found[number - 1][0], k) for number, k in frames)
     ds["PixelData"].VR = "OB"
+    return ds
+
+
+def seg_outline(reading: Reading) -> Dataset | None:
+    """The segmentation without its frames: what the structured report refers to."""
+    found = segments_found(reading.masks)
+    return _outline(reading, found) if found else None
+
+
+def _outline(reading: Reading, found: list[tuple[Segment, list[int]]]) -> Dataset:
+    ds = new_result(reading, Kind.SEGMENTATION, SegmentationStorage)
+    ds.SegmentSequence = [_describe(reading, number, segment) for number, (segment, _) in enumerate(found, start=1)]
     return ds
 
 
@@ -214,9 +226,9 @@ def _shared_groups(volume: Volume) -> Dataset:
 def _frame_groups(volume: Volume, frames: list[tuple[int, int]]) -> list[Dataset]:
     """Per frame (segment number, slice): what it shows, where it lies, which image it was drawn on."""
     ranks = {k: rank for rank, k in enumerate(sorted({k for _, k in frames}), start=1)}
-    places = {k: _place(volume.origins_mm[k]) for k in ranks}
-    origins = {k: _derivation(volume.instances[k]) for k in ranks}
+    purpose, method = code_item(codes.SOURCE_IMAGE), code_item(codes.SEGMENTATION)
     groups = []
+    of_slice: dict[int, list[Dataset]] = {k: [] for k in ranks}
     for number, k in frames:
         content = Dataset()
         content.DimensionIndexValues = [number, ranks[k]]
@@ -225,9 +237,12 @@ def _frame_groups(volume: Volume, frames: list[tuple[int, int]]) -> list[Dataset
         group = Dataset()
         group.FrameContentSequence = [content]
         group.SegmentIdentificationSequence = [identification]
-        group.PlanePositionSequence = [places[k]]
-        group.DerivationImageSequence = [origins[k]]
+        of_slice[k].append(group)
         groups.append(group)
+    for k, those in of_slice.items():
+        origin = _derivation(volume.instances[k], purpose=purpose, method=method)
+        put_encoded("PlanePositionSequence", [_place(volume.origins_mm[k])], into=those)
+        put_encoded("DerivationImageSequence", [origin], into=those)
     return groups
 
 
@@ -237,13 +252,13 @@ def _place(origin_mm: NDArray[np.float64]) -> Dataset:
     return item
 
 
-def _derivation(instance: Instance) -> Dataset:
+def _derivation(instance: Instance, *, purpose: Dataset, method: Dataset) -> Dataset:
     """Derivation Image Macro (PS3.3 C.7.6.16.2.6): drawn on this image, pixel upon pixel."""
     source = image_reference(instance)
     source.SpatialLocationsPreserved = "YES"
-    source.PurposeOfReferenceCodeSequence = [code_item(codes.SOURCE_IMAGE)]
+    source.PurposeOfReferenceCodeSequence = [purpose]
     item = Dataset()
-    item.DerivationCodeSequence = [code_item(codes.SEGMENTATION)]
+    item.DerivationCodeSequence = [method]
     item.SourceImageSequence = [source]
     return item
 

@@ -5,7 +5,7 @@ but the segments' are TID 1501. The document is PRELIMINARY and UNVERIFIED: no p
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from highdicom import sr
@@ -19,24 +19,11 @@ from pneumoscope.codes import Code, severity
 from pneumoscope.records import GROUND_GLASS_LABEL, ZONES, Category, Finding, KeySlice, Lung, Reading, Region
 from pneumoscope.results.header import Kind, first_instance, new_result, put_as_is
 from pneumoscope.results.seg import SEGMENTS, Segment, tracking_uid
-from pneumoscope.results.source import source_datasets
+from pneumoscope.results.source import files_by_series, reference
 from pneumoscope.results.words import headline
 
 Group: TypeAlias = sr.MeasurementsAndQualitativeEvaluations
 REGION_OF_LUNG = {Lung.RIGHT.label: Region.RIGHT_LUNG, Lung.LEFT.label: Region.LEFT_LUNG}
-#: What names an instance.
-IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-#: What highdicom takes from the evidence, and checks more strictly than archives do.
-PATIENT_AND_STUDY = (
-    "PatientID",
-    "PatientName",
-    "PatientSex",
-    "PatientBirthDate",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-)
 
 
 def build_sr(reading: Reading, *, seg: Dataset | None) -> Dataset:
@@ -51,43 +38,43 @@ def build_sr(reading: Reading, *, seg: Dataset | None) -> Dataset:
         procedure_reported=coded(codes.CHEST_CT),
         imaging_measurements=groups,
     )
-    return _document(reading, content, seg)
-
-
-def _document(reading: Reading, content: sr.MeasurementReport, seg: Dataset | None) -> Dataset:
     header = new_result(reading, Kind.FINDINGS, Comprehensive3DSRStorage)
-    document = sr.Comprehensive3DSR(
-        evidence=_evidence(reading, seg),
-        content=content,
-        series_instance_uid=header.SeriesInstanceUID,
-        series_number=header.SeriesNumber,
-        sop_instance_uid=header.SOPInstanceUID,
-        instance_number=header.InstanceNumber,
-        manufacturer=header.Manufacturer,
-        is_complete=True,
-        previous_versions=_previous_versions(reading),
-    )
-    return under_header(document, header)
-
-
-def under_header(document: Dataset, header: Dataset) -> Dataset:
-    """A document of highdicom's with patient, study, series and equipment as ``header`` has them."""
-    ds = Dataset()
-    ds.update({element.tag: element for element in document})
-    ds.update(header)
-    ds.CodingSchemeIdentificationSequence = [_private_scheme()]
+    ds = document(content, header, evidence=_evidence(reading, seg))
+    if reading.replaces:
+        earlier = reference(Comprehensive3DSRStorage, reading.replaces.SOPInstanceUID)
+        series = {reading.replaces.SeriesInstanceUID: [earlier]}
+        ds.PredecessorDocumentsSequence = [references(reading.study.StudyInstanceUID, series)]
     return ds
 
 
-def _previous_versions(reading: Reading) -> list[Dataset] | None:
-    """For the Predecessor Documents Sequence (PS3.3 C.17.2): the report that this one replaces."""
-    if reading.replaces is None:
-        return None
-    earlier = Dataset()
-    earlier.SOPClassUID, earlier.SOPInstanceUID = Comprehensive3DSRStorage, reading.replaces.SOPInstanceUID
-    earlier.SeriesInstanceUID = reading.replaces.SeriesInstanceUID
-    put_as_is(earlier, "StudyInstanceUID", reading.study.StudyInstanceUID)
-    return [earlier]
+def document(content: sr.MeasurementReport, header: Dataset, *, evidence: Dataset, final: bool = False) -> Dataset:
+    """SR Document General and Content (PS3.3 C.17.2, C.17.3), with patient, study, series and equipment as in ``header``.
+
+    By hand: highdicom's document copies the whole content to look for what it refers to, and takes patient and study from the
+    evidence, which it checks more strictly than archives do.
+    """
+    ds = Dataset()
+    ds.update(content[0])
+    ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "FINAL" if final else "PRELIMINARY"
+    ds.CurrentRequestedProcedureEvidenceSequence = [evidence]
+    ds.PerformedProcedureCodeSequence = []
+    ds.ReferencedPerformedProcedureStepSequence = []
+    ds.CodingSchemeIdentificationSequence = [_private_scheme()]
+    ds.update(header)
+    return ds
+
+
+def references(StudyInstanceUID: str, by_series: Mapping[str, list[Dataset]]) -> Dataset:
+    """Hierarchical SOP Instance Reference Macro (PS3.3 Table C.17-3) of objects of one study."""
+    study, items = Dataset(), []
+    for SeriesInstanceUID, objects in by_series.items():
+        series = Dataset()
+        put_as_is(series, "SeriesInstanceUID", SeriesInstanceUID)
+        series.ReferencedSOPSequence = objects
+        items.append(series)
+    put_as_is(study, "StudyInstanceUID", StudyInstanceUID)
+    study.ReferencedSeriesSequence = items
+    return study
 
 
 def _private_scheme() -> Dataset:
@@ -99,22 +86,12 @@ def _private_scheme() -> Dataset:
     return item
 
 
-def _evidence(reading: Reading, seg: Dataset | None) -> list[Dataset]:
+def _evidence(reading: Reading, seg: Dataset | None) -> Dataset:
     """What was read and the SEG."""
-    return references(source_datasets(reading.volume) + ([] if seg is None else [seg]))
-
-
-def references(objects: Sequence[Dataset]) -> list[Dataset]:
-    """Objects as evidence, as far as a reference needs; patient and study come with the header."""
-    found = []
-    for given in objects:
-        reference = Dataset()
-        for keyword in IDENTITY:
-            reference.add(given[keyword])
-        found.append(reference)
-    for keyword in PATIENT_AND_STUDY:
-        setattr(found[0], keyword, None)
-    return found
+    by_series = files_by_series(reading.volume.instances)
+    if seg is not None:
+        by_series[seg.SeriesInstanceUID] = [reference(seg.SOPClassUID, seg.SOPInstanceUID)]
+    return references(reading.study.StudyInstanceUID, by_series)
 
 
 def _observer(reading: Reading) -> sr.ObservationContext:

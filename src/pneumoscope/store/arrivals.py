@@ -89,6 +89,41 @@ def is_open(moment: datetime) -> sa.ColumnElement[bool]:
     return arrival.c.closed_at.is_(None) | (arrival.c.closed_at > moment)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """What one arrival brought of a study."""
+
+    arrival_id: str
+    channel: str
+    images: int
+    size_bytes: int
+    first_at: datetime
+    last_at: datetime
+    closed_at: datetime | None
+
+
+def brought(db: sa.Connection, StudyInstanceUID: str, *, after: datetime | None, until: datetime) -> list[Brought]:
+    """Which arrivals brought images of a study, received ``after`` a moment and ``until`` another, the first one first."""
+    first_at = sa.func.min(image.c.received_at)
+    query = (
+        sa.select(
+            arrival.c.id.label("arrival_id"),
+            arrival.c.channel,
+            arrival.c.closed_at,
+            sa.func.count().label("images"),
+            sa.func.sum(image.c.size_bytes).label("size_bytes"),
+            first_at.label("first_at"),
+            sa.func.max(image.c.received_at).label("last_at"),
+        )
+        .join(arrival, arrival.c.id == image.c.arrival_id)
+        .where(image.c.StudyInstanceUID == StudyInstanceUID, image.c.received_at <= until)
+        .where(*(() if after is None else (image.c.received_at > after,)))
+        .group_by(arrival.c.id, arrival.c.channel, arrival.c.closed_at)
+        .order_by(first_at)
+    )
+    return [Brought(**{**row, "size_bytes": int(row["size_bytes"])}) for row in db.execute(query).mappings()]
+
+
 def known(db: sa.Connection, SOPInstanceUIDs: Sequence[str]) -> dict[str, Known]:
     """Which of these objects are filed already."""
     columns = (image.c.SOPInstanceUID, image.c.sha256, image.c.key, image.c.reading_id, image.c.SOPClassUID)

@@ -13,6 +13,7 @@ _OPEN = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.PENDING)
 #: Backoff: these waits, then the last one again and again until ``GIVE_UP_AFTER``.
 WAITS = tuple(timedelta(seconds=s) for s in (2, 5, 15, 60, 300, 900, 3600))
 GIVE_UP_AFTER = timedelta(days=7)
+NOT_COMMITTED = "not-committed"
 
 
 def post(db: sa.Connection, reading_id: str, destinations: Sequence[str], *, review_id: str = "") -> None:
@@ -152,8 +153,11 @@ def release(db: sa.Connection, process_id: str) -> int:
     return done.rowcount
 
 
-def answer(db: sa.Connection, transaction_uid: str, *, committed: bool) -> bool:
-    """The destination answered a storage commitment; where it vouches for less than all, the results are sent again."""
+def answer(db: sa.Connection, transaction_uid: str, *, committed: bool) -> sa.RowMapping | None:
+    """The destination answered a storage commitment; where it vouches for less than all, the results are sent again.
+
+    Returns the delivery as it was before, None where none waits for this answer.
+    """
     row = (
         db.execute(
             sa.select(delivery).where(
@@ -165,12 +169,12 @@ def answer(db: sa.Connection, transaction_uid: str, *, committed: bool) -> bool:
         .first()
     )
     if row is None:
-        return False
+        return None
     if committed:
         settle(db, row["id"], state=DeliveryState.CONFIRMED)
     else:
-        postpone(db, row["id"], code="not-committed", message="The destination did not vouch for every object.")
-    return True
+        postpone(db, row["id"], code=NOT_COMMITTED, message="The destination did not vouch for every object.")
+    return row
 
 
 def overdue(db: sa.Connection, *, older_than: timedelta) -> int:

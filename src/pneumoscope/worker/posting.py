@@ -1,11 +1,12 @@
 """Sends what lies in the outbox: one delivery at a time for each destination, so that a slow one holds up no other."""
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 import structlog
 
+from pneumoscope import tracing
 from pneumoscope.delivery import Destination, Outcome, Receipt, Shipment
 from pneumoscope.errors import PneumoscopeError, RetryLater
 from pneumoscope.records import Parcel
@@ -47,30 +48,31 @@ class Posting:
             threading.Thread(target=self._send, args=(row,), name="sending", daemon=True).start()
 
     def _send(self, row: sa.RowMapping) -> None:
-        destination = self._destinations.get(row["destination"])
+        destination, began_at = self._destinations.get(row["destination"]), now()
         try:
             if destination is None:
-                self._stop(row, "no-such-destination", "The settings no longer name this destination.")
+                told = self._stop(row, "no-such-destination", "The settings no longer name this destination.")
             else:
-                self._try(row, destination)
+                told = self._try(row, destination)
+            self._note(row, began_at, *told)
         finally:
             with self._lock:
                 self._busy.discard(row["destination"])
 
-    def _try(self, row: sa.RowMapping, destination: Destination) -> None:
+    def _try(self, row: sa.RowMapping, destination: Destination) -> tuple[str, str]:
+        """Send it; returns what became of it, and the code of what stood against it."""
         try:
             receipt = destination.deliver(self._shipment(row))
         except RetryLater as fault:
-            self._postpone(row, fault.code, str(fault))
+            return self._postpone(row, fault.code, str(fault))
         except PneumoscopeError as fault:
             ours = fault.code in (*AWAY, "store-unwritable")  # the file store's fault, not the destination's
-            (self._postpone if ours else self._stop)(row, fault.code, str(fault))
+            return (self._postpone if ours else self._stop)(row, fault.code, str(fault))
         except FileNotFoundError:
-            self._stop(row, "results-gone", "The results are no longer in the file store.")
+            return self._stop(row, "results-gone", "The results are no longer in the file store.")
         except Exception as fault:  # noqa: BLE001  a process boundary: whatever a peer provoked, the delivery waits
-            self._postpone(row, "bug", f"It failed by a fault of ours ({type(fault).__name__}).")
-        else:
-            self._settle(row, receipt)
+            return self._postpone(row, "bug", f"It failed by a fault of ours ({type(fault).__name__}).")
+        return self._settle(row, receipt)
 
     def _shipment(self, row: sa.RowMapping) -> Shipment:
         reading_id = row["reading_id"]
@@ -86,7 +88,7 @@ class Posting:
             transaction_uid=row["transaction_uid"],
         )
 
-    def _settle(self, row: sa.RowMapping, receipt: Receipt) -> None:
+    def _settle(self, row: sa.RowMapping, receipt: Receipt) -> tuple[str, str]:
         state = {
             Outcome.DELIVERED: DeliveryState.DELIVERED,
             Outcome.CONFIRMED: DeliveryState.CONFIRMED,
@@ -101,18 +103,26 @@ class Posting:
         if not row["review_id"]:  # people answer when they like
             seconds = (now() - reading["last_image_at"]).total_seconds()
             LAST_IMAGE_TO_RESULT.labels(destination=row["destination"]).observe(seconds)
-        self._note(row, str(state), "")
+        return str(state), ""
 
-    def _postpone(self, row: sa.RowMapping, code: str, message: str) -> None:
+    def _postpone(self, row: sa.RowMapping, code: str, message: str) -> tuple[str, str]:
         self._bench.store.database.insist(lambda db: outbox.postpone(db, row["id"], code=code, message=message))
-        self._note(row, "postponed", code)
+        return "postponed", code
 
-    def _stop(self, row: sa.RowMapping, code: str, message: str) -> None:
+    def _stop(self, row: sa.RowMapping, code: str, message: str) -> tuple[str, str]:
         self._bench.store.database.insist(lambda db: outbox.stop(db, row["id"], code=code, message=message))
-        self._note(row, "stopped", code)
+        return "stopped", code
 
-    def _note(self, row: sa.RowMapping, outcome: str, code: str) -> None:
+    def _note(self, row: sa.RowMapping, began_at: datetime, outcome: str, code: str) -> None:
         DELIVERIES.labels(destination=row["destination"], outcome=outcome).inc()
         log.info(
             "A delivery was tried", destination=row["destination"], outcome=outcome, code=code, reading_id=row["reading_id"]
         )
+        what: dict[str, tracing.Value] = {
+            "destination": row["destination"],
+            "attempt": row["attempts"],
+            "round": row["round"],
+            "outcome": outcome,
+        }
+        what["of"] = "answer" if row["review_id"] else "reading"
+        tracing.note(row["reading_id"], "deliver", began_at, now(), what, code=code)

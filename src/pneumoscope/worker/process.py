@@ -3,7 +3,7 @@
 import structlog
 from dbos import DBOS, DBOSConfig
 
-from pneumoscope import telemetry
+from pneumoscope import telemetry, tracing
 from pneumoscope.config import Settings
 from pneumoscope.loops import every, steady_s, stop_event
 from pneumoscope.opening import open_store
@@ -33,6 +33,7 @@ log = structlog.get_logger()
 def run(settings: Settings) -> None:
     """Work until asked to stop."""
     telemetry.set_up(settings, kind="worker")
+    tracing.set_up(settings.tracing, kind="worker")
     stop = stop_event()
     store = open_store(settings)
     with store.database.begin() as db:
@@ -64,6 +65,7 @@ def run(settings: Settings) -> None:
         thread.join(timeout=5)
     watch.leave()
     store.database.close()
+    tracing.close()
 
 
 def _launch(bench: Bench) -> None:
@@ -77,8 +79,6 @@ def _launch(bench: Bench) -> None:
         "max_executor_threads": 8,
         "notification_listener_polling_interval_sec": bench.settings.node.pace,
     }
-    if bench.settings.logs.traces_url:
-        config |= {"enable_otlp": True, "otlp_traces_endpoints": [bench.settings.logs.traces_url]}
     DBOS(config=config)
     DBOS.launch()
     # one at a time: a reading uses every core

@@ -9,7 +9,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from pneumoscope.models import Bundle
 from pneumoscope.output import write_all
 from pneumoscope.parallel import Crashed, fork_map
 from pneumoscope.pipeline import read_files
-from pneumoscope.records import Predecessor, Reading, Region
+from pneumoscope.records import Parcel, Predecessor, Reading, Region
 from pneumoscope.results.build import build_parcels
 from pneumoscope.results.words import headline
 from pneumoscope.telemetry import die_with_parent
@@ -35,6 +37,20 @@ ONCE = (
     "pneumoscope.results.sr",
 )
 Json = dict[str, Any]
+
+
+class Stages:
+    """When each stage of a reading began and ended, in seconds since 1970; a stage begins where the one before it ended."""
+
+    def __init__(self) -> None:
+        self.seconds: list[tuple[str, float, float]] = []
+        self._last_s = time.time()
+
+    def step(self, stage: str, _done: int, _total: int) -> None:
+        """Take a step of a stage, which may be its last."""
+        before_s, self._last_s = self._last_s, time.time()
+        began_s = self.seconds.pop()[1] if self.seconds and self.seconds[-1][0] == stage else before_s
+        self.seconds.append((stage, began_s, self._last_s))
 
 
 def main() -> None:
@@ -74,14 +90,16 @@ def _read(job: Json, bundle: Bundle) -> Json:
     Without ``out`` nothing is written: what was found is told alone.
     """
     die_with_parent()
-    began_s = time.monotonic()
+    began_s, stages = time.monotonic(), Stages()
     os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
     try:
         files, made_at = [Path(name) for name in job["files"]], datetime.fromisoformat(job["made_at"])
-        reading = read_files(files, bundle, made_at=made_at, replaces=_replaces(job))
-        parcels = build_parcels(reading, for_pages=True) if job.get("out") else []
-        if parcels:
+        reading = read_files(files, bundle, made_at=made_at, replaces=_replaces(job), progress=stages.step)
+        parcels: Sequence[Parcel] = ()
+        if job.get("out"):
+            parcels = build_parcels(reading, for_pages=True, progress=partial(stages.step, "build"))
             write_all(parcels, Path(job["out"]))
+            stages.step("write", 1, 1)
         known = features(reading)
     except Rejected as fault:
         return {"outcome": "refused", "code": fault.code, "message": str(fault)}
@@ -102,6 +120,7 @@ def _read(job: Json, bundle: Bundle) -> Json:
         "summary": _summary(reading),
         "parcels": [{"name": parcel.name, "media_type": parcel.media_type} for parcel in parcels],
         "features": known,
+        "stages": stages.seconds,
         "reading_s": round(time.monotonic() - began_s, 3),
     }
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS
 
+from pneumoscope import tracing
 from pneumoscope.config import Settings
 from pneumoscope.errors import OperatorNeeded, PneumoscopeError, RetryLater
 from pneumoscope.records import Priority
@@ -21,7 +22,7 @@ from pneumoscope.store import Store, outbox, readings, service, studies
 from pneumoscope.store.files import result_key
 from pneumoscope.store.schema import ReadingState
 from pneumoscope.store.service import Service
-from pneumoscope.worker import serving
+from pneumoscope.worker import journey, serving
 from pneumoscope.worker.child import Reader, ReaderGone
 from pneumoscope.worker.metrics import READINGS, SECONDS
 from pneumoscope.worker.results import FiledResults, as_filed
@@ -127,7 +128,10 @@ def assemble(reading_id: str) -> list[str]:
         row = readings.get(db, reading_id)
         return [] if row["state"] not in _OPEN else studies.source_keys(db, row["StudyInstanceUID"])
 
-    return bench.store.database.insist(work)
+    with tracing.span(reading_id, "assemble") as span:
+        keys = bench.store.database.insist(work)
+        span.attributes["files"] = len(keys)
+    return keys
 
 
 @DBOS.step()
@@ -139,9 +143,17 @@ def read(reading_id: str, keys: list[str]) -> dict[str, Any]:
         return {"outcome": "over"}
     if attempt > MAX_ATTEMPTS:
         return {"outcome": "gave-up"}
+    with tracing.span(reading_id, "read", files=len(keys), attempt=attempt) as span:
+        answer = _read(bench, reading_id, keys)
+        journey.tell_reading(span, answer)
+    return answer
+
+
+def _read(bench: Bench, reading_id: str, keys: list[str]) -> dict[str, Any]:
     row, replaces, found = bench.store.database.insist(
         lambda db: (readings.get(db, reading_id), readings.predecessor(db, reading_id), bench.serving(db))
     )
+    tracing.note(reading_id, "queue", row["due_at"], row["started_at"], {"attempt": row["attempts"]})
     bench.reading_priority = row["priority"]
     paths = bench.store.files.paths
     try:
@@ -176,6 +188,14 @@ def _limits(found: Service) -> tuple[float, float] | None:
 @DBOS.step()
 def settle(reading_id: str, answer: dict[str, Any]) -> str:
     """Make what was found count: file the results and post them, hold them, or say why there are none, in one transaction."""
+    with tracing.span(reading_id, "settle") as span:
+        outcome = _settle(reading_id, answer)
+        span.attributes["outcome"] = outcome
+    journey.tell_whole(at_bench().store.database, reading_id)
+    return outcome
+
+
+def _settle(reading_id: str, answer: dict[str, Any]) -> str:
     bench = at_bench()
     filed = None
     try:

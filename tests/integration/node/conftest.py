@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from collector import Collector, collector
 from pneumoscope.output import write_all
 from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
 from servers import Node, Orthanc, free_port, orthanc, postgres, renamed
@@ -66,10 +67,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def running_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Orthanc]]:
+def traces() -> Iterator[Collector]:
+    """What the nodes of a module tell of their readings."""
+    with collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running_site(tmp_path_factory: pytest.TempPathFactory, traces: Collector) -> Iterator[tuple[Node, Orthanc]]:
     """One for all tests of a module, each of which has a study of its own."""
     with sites(tmp_path_factory.mktemp("site")) as make:
-        yield make("\n[arrival]\nquiet_s = 2\n")
+        yield make(f'\n[arrival]\nquiet_s = 2\n[tracing]\nurl = "{traces.url}"\n')
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydicom import dcmread
 from pydicom.uid import generate_uid
 from websockets.sync.client import ClientConnection, connect
 
+from collector import Collector, attributes
 from pneumoscope.dicomjson import Json, text, values
 from pneumoscope.store.subscriptions import EVERYTHING
 from servers import Node, Orthanc, wait_for
@@ -77,6 +79,66 @@ def test_a_study_sent_by_dcmtk_is_read_and_its_results_are_vouched_for_by_the_pa
     time.sleep(3)  # longer than the quiet period
     assert [reading["version"] for reading in running.study(uid)["readings"]] == [1]
     assert expected(running, uid) == results == pacs.objects(uid)
+
+
+def test_a_reading_is_one_trace_from_its_first_image_to_the_confirmation_and_tells_nothing_of_the_patient(
+    running_site: Running, own_study: tuple[Path, str], traces: Collector
+) -> None:
+    (running, _), (folder, uid) = running_site, own_study
+    planted = {
+        "PatientName": "PLANTEDNAME^ANN",
+        "PatientID": "PLANTEDID",
+        "AccessionNumber": "PLANTEDACC",
+        "ReferringPhysicianName": "PLANTEDDOCTOR",
+        "StudyDescription": "PLANTEDSTUDY",
+        "SeriesDescription": "PLANTEDSERIES",
+        "InstitutionName": "PLANTEDHOUSE",
+    }
+    for file in folder.iterdir():
+        image = dcmread(file)
+        for keyword, value in planted.items():
+            setattr(image, keyword, value)
+        image.save_as(file)
+    running.send(folder, "-aet", "PLANTEDAE")
+    read(running, uid)
+    confirmed(running, uid)
+    (reading,) = running.study(uid)["readings"]
+    trace_id = reading["id"].replace("-", "")
+
+    def steps() -> dict[str, tuple[str, dict]]:
+        return {span.name: (process, attributes(span)) for process, span in traces.of(trace_id)}
+
+    wait_for(lambda: {"reading", "deliver", "confirm"} <= steps().keys(), what="the trace")
+    told = steps()
+    stages = {"find", "load", "segment", "measure", "build", "write"}
+    workflow = {"receive", "file", "complete", "queue", "assemble", "read", "settle", "deliver", "reading"}
+    assert told.keys() == stages | workflow | {"confirm"}
+    assert {name for name, (process, _) in told.items() if process == "receiver"} == {"confirm"}
+    spans = {span.name: span for _, span in traces.of(trace_id)}
+    roots = {spans["reading"].span_id}
+    assert {spans[name].parent_span_id for name in (workflow | {"confirm"}) - {"reading"}} == roots
+    assert {spans[name].parent_span_id for name in stages} == {spans["read"].span_id}
+    order = ("receive", "file", "queue", "read", "settle", "deliver", "confirm")
+    starts = [spans[name].start_time_unix_nano for name in order]
+    assert starts == sorted(starts)
+    assert all(span.end_time_unix_nano >= span.start_time_unix_nano for span in spans.values())
+    images = len(list(folder.iterdir()))
+    assert told["reading"][1] == {
+        "pneumoscope.outcome": "read",
+        "pneumoscope.version": 1,
+        "pneumoscope.attempts": 1,
+        "pneumoscope.priority": "routine",
+        "pneumoscope.images": images,
+        "pneumoscope.model": reading["model"],
+    }
+    assert told["receive"][1]["pneumoscope.channel"] == "dicom"
+    assert (told["deliver"][1]["pneumoscope.destination"], told["deliver"][1]["pneumoscope.attempt"]) == ("pacs", 1)
+
+    secrets = [part.encode() for value in planted.values() for part in value.split("^")]
+    secrets += [b"PLANTEDAE", b"PNEUMOSCOPE", b"ORTHANC", uid.encode(), str(running.folder).encode()]
+    image = dcmread(next(folder.iterdir()), stop_before_pixels=True)
+    secrets += [str(image[keyword].value).encode() for keyword in ("SeriesInstanceUID", "SOPInstanceUID", "PatientBirthDate")]
+    assert not [secret for secret in secrets if secret and any(secret in body for body in traces.bodies)]
 
 
 def test_what_comes_late_makes_a_second_version_that_supersedes_the_first(

@@ -48,12 +48,22 @@ class Projections(NamedTuple):
     slab_hu: Projection  # mean of a slab in the middle of the chest
 
 
-def coronal(reading: Reading, *, overlay: bool = True, width_px: int = 560, lettered: bool = True) -> Rgb:
-    """(row, column, 3), head up, the patient's right on the left: mean density of the lungs, depth of lesion as colour."""
+def coronal(
+    reading: Reading,
+    projections: Projections | None = None,
+    *,
+    overlay: bool = True,
+    width_px: int = 560,
+    lettered: bool = True,
+) -> Rgb:
+    """(row, column, 3), head up, the patient's right on the left: mean density of the lungs, depth of lesion as colour.
+
+    ``projections``: those of the reading, where they were made before.
+    """
     _, (_, columns_mm) = axial_view(reading)
     _, columns = chest_box(reading)
     mm_px = (columns.stop - columns.start) * columns_mm / width_px
-    projections = _project(reading)
+    projections = projections or project(reading)
     upright = _Upright(reading, mm_px, width_px)
     inside = window(upright.stretch(projections.lung_hu), PROJECTION_WINDOW_HU)
     around = window(upright.stretch(projections.slab_hu)) * SURROUNDINGS_BRIGHTNESS
@@ -70,8 +80,8 @@ def coronal(reading: Reading, *, overlay: bool = True, width_px: int = 560, lett
     return _lettered(picture, reading, upright, overlay=overlay) if lettered else picture
 
 
-def _project(reading: Reading) -> Projections:
-    """One slice at a time, so that no copy of the volume is made."""
+def project(reading: Reading) -> Projections:
+    """What the coronal view shows, of any size. One slice at a time, so that no copy of the volume is made."""
     view, (rows_mm, _) = axial_view(reading)
     rows, columns = chest_box(reading)
     middle, half = (rows.start + rows.stop) // 2, max(1, round(SLAB_MM / 2 / rows_mm))

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from pneumoscope.codes import severity
 from pneumoscope.records import ZONES, Category, Finding, Reading, Region
-from pneumoscope.results.pictures.coronal import coronal
+from pneumoscope.results.pictures.coronal import coronal, project
 from pneumoscope.results.pictures.drawing import (
     CONSOLIDATION_RGB,
     GROUND_GLASS_RGB,
@@ -88,8 +88,9 @@ def _head(draw: ImageDraw.ImageDraw, reading: Reading) -> None:
 def _coronal_within(reading: Reading, box: tuple[int, int]) -> Rgb:
     """The coronal view, drawn anew where it is too tall rather than shrunk with its letters."""
     width, height = box
-    picture = coronal(reading, width_px=width)
-    return picture if len(picture) <= height else coronal(reading, width_px=width * height // len(picture))
+    projections = project(reading)
+    picture = coronal(reading, projections, width_px=width)
+    return picture if len(picture) <= height else coronal(reading, projections, width_px=width * height // len(picture))
 
 
 def _paste(sheet: Image.Image, picture: Rgb, at: tuple[int, int], box: tuple[int, int]) -> None:

@@ -55,13 +55,19 @@ def overlay_layer(reading: Reading, index: int, *, width_px: int = 560) -> NDArr
     rows, columns = chest_box(reading)
     mm_px = (columns.stop - columns.start) * columns_mm / width_px
     size = (width_px, max(1, round((rows.stop - rows.start) * rows_mm / mm_px)))
-    colour = np.zeros((size[1], size[0], 3), dtype=np.float32)
-    through = np.ones((size[1], size[0], 1), dtype=np.float32)  # of the slice, what is still seen
-    for mask, rgb, strength in _marks(reading, index, size):
-        colour[mask] = colour[mask] * (1 - strength) + np.array(rgb, dtype=np.float32) * strength
-        through[mask] *= 1 - strength
+    marks = list(_marks(reading, index, size))
+    # which marks lie over a pixel, as bits; each of the few combinations is blended once
+    over = np.zeros((size[1], size[0]), dtype=np.uint8)
+    colour = np.zeros((2 ** len(marks), 3), dtype=np.float32)
+    through = np.ones((2 ** len(marks), 1), dtype=np.float32)  # of the slice, what is still seen
+    for bit, (mask, rgb, strength) in enumerate(marks):
+        over |= mask.astype(np.uint8) << bit
+        marked = np.arange(len(colour)) & 1 << bit > 0
+        colour[marked] = colour[marked] * (1 - strength) + np.array(rgb, dtype=np.float32) * strength
+        through[marked] *= 1 - strength
     alpha = 1 - through
-    return np.concatenate([colour / np.maximum(alpha, 1e-6), alpha * 255], axis=2).round().clip(0, 255).astype(np.uint8)
+    blended = np.concatenate([colour / np.maximum(alpha, 1e-6), alpha * 255], axis=1).round().clip(0, 255).astype(np.uint8)
+    return np.asarray(blended[over])
 
 
 def _marks(

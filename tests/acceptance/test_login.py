@@ -177,8 +177,11 @@ def test_the_first_login(house: House, browse) -> None:
     page.get_by_role("button", name="Search").click()
     page.get_by_text("lee was added: reader.").wait_for()
     picture(page, "audit")
+    beside = page.context.new_page()
+    beside.goto("/?state=read")
     page.get_by_role("button", name="Log out").click()
     page.get_by_text("You are logged out.").wait_for()
+    beside.wait_for_url("**/login?next=%2F%3Fstate%3Dread")  # nothing of anyone stays on a screen
     page.goto("/")
     assert "/login" in page.url
 

@@ -1,6 +1,7 @@
 """How the viewer is put in place: the pinned archive alone, whole or not at all, taken up where it broke off."""
 
 import base64
+import gzip
 import hashlib
 import io
 import tarfile
@@ -19,6 +20,7 @@ FILES = {
     "package/package.json": b"{}",
     "package/dist/index.html": b"<html>",
     "package/dist/assets/a.png": b"png",
+    "package/dist/app.js": b"many words;" * 1000,
     "package/dist/sw.js": b"importScripts('https://elsewhere.example')",
     "package/dist/app.js.map": b"map",
     "package/dist/ort/big.wasm": b"wasm",
@@ -75,8 +77,12 @@ def placed(folder: Path) -> set[str]:
 def test_the_pinned_archive_is_put_in_place_once(archive: Path, tmp_path: Path) -> None:
     folder = tmp_path / "share" / "ohif"
     assert viewer.install(archive, folder=folder)
-    assert placed(folder) == {"LICENSE", "index.html", "assets/a.png", ".integrity"}
+    whole = {"LICENSE", "index.html", "assets/a.png", "app.js", "app.js.gz", ".integrity"}
+    assert placed(folder) == whole
+    assert gzip.decompress((folder / "app.js.gz").read_bytes()) == FILES["package/dist/app.js"]
+    (folder / "app.js.gz").unlink()  # as older versions left it
     assert not viewer.install(archive, folder=folder)
+    assert placed(folder) == whole
     assert archive.exists()
 
 

@@ -16,6 +16,7 @@ from pneumoscope.hub.authority import Authority
 from pneumoscope.server import account, comfort, login, people, problems, rendering, rights, statics, trail
 from pneumoscope.server.access import Access
 from pneumoscope.server.cookies import Jar
+from pneumoscope.server.credentials import limits_of
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.language import LANGUAGES
 from pneumoscope.server.live import Live
@@ -37,7 +38,7 @@ def build(settings: Settings, store: Store, authority: Authority) -> FastAPI:
             settings=settings,
             store=store,
             pulse=Pulse(store.database),  # neither started: a hub has one process, and no worklist
-            live=Live(store.database),
+            live=Live(store.database, limits_of(settings.people)),
             jar=Jar(settings.http.port),
             provider=_provider(settings),
         )

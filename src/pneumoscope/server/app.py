@@ -36,6 +36,7 @@ from pneumoscope.server import (
 )
 from pneumoscope.server.access import Access
 from pneumoscope.server.cookies import Jar
+from pneumoscope.server.credentials import limits_of
 from pneumoscope.server.desk import Desk
 from pneumoscope.server.dicomweb import pixels, qido, rendered, retrieve, stow, subscribers, workitems
 from pneumoscope.server.live import Live
@@ -57,7 +58,7 @@ def build(settings: Settings, store: Store) -> FastAPI:
             settings=settings,
             store=store,
             pulse=Pulse(store.database),
-            live=Live(store.database),
+            live=Live(store.database, limits_of(settings.people)),
             jar=Jar(settings.http.port),
             provider=_provider(settings),
         )

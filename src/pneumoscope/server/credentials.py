@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -72,11 +73,10 @@ class Sessions:
         if sessions.is_stale(row["seen_at"]) and _is_done_by_a_person(connection.headers):
             with self._store.database.begin() as db:
                 sessions.touch(db, row["session_id"])
-        known = {role.value for role in Role}
         return Visitor(
             actor=actor_of(login=row["login"], issuer=row["issuer"]),
             address=address,
-            roles=frozenset(Role(role) for role in row["roles"] if role in known),
+            roles=known_roles(row["roles"]),
             name=row["name"] or row["login"],
             account_id=row["id"],
             session_id=row["session_id"],
@@ -119,6 +119,12 @@ class ThisMachine:
 def actor_of(*, login: str, issuer: str) -> str:
     """What the audit trail calls a person: nobody at a provider can take the name of a local account."""
     return f"{login} (OpenID Connect)" if issuer else login
+
+
+def known_roles(names: Iterable[str]) -> frozenset[Role]:
+    """An account's roles, without those that this version does not know."""
+    known = {role.value for role in Role}
+    return frozenset(Role(name) for name in names if name in known)
 
 
 def limits_of(people: People) -> sessions.Limits:

@@ -12,7 +12,7 @@ from pneumoscope.records import Category, Priority
 from pneumoscope.results import THUMBNAIL
 from pneumoscope.server import looking
 from pneumoscope.server.desk import AtDesk
-from pneumoscope.server.journal import note_often
+from pneumoscope.server.journal import note_often, visitor_of
 from pneumoscope.server.language.vocabulary import READY, SENT, UNSENT
 from pneumoscope.server.outer import EVENTS
 from pneumoscope.server.pages import RESULT_POLICY
@@ -60,11 +60,12 @@ def index(request: Request, desk: AtDesk) -> Response:
 
 
 @router.get(EVENTS, dependencies=[needs(Right.LIST)])
-async def events(desk: AtDesk) -> Response:
+async def events(request: Request, desk: AtDesk) -> Response:
     """A stream that tells of changes of studies, readings and deliveries."""
     if desk.live.is_full:
         raise Problem(503, "too-many-pages", "Too many pages listen already.", headers={"Retry-After": "60"})
-    return StreamingResponse(desk.live.stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(desk.live.stream(visitor_of(request)), media_type="text/event-stream", headers=headers)
 
 
 @router.get("/readings/{reading_id}/thumbnail", dependencies=[needs(Right.OPEN)])

@@ -27,12 +27,20 @@ from pneumoscope.store import search
 
 #: Beside the packages of this installation, and gone with them.
 FOLDER = Path(sys.prefix) / "share" / "pneumoscope" / "ohif"
+#: Ending of the compressed copy that lies beside a file.
+COMPRESSED = ".gz"
 _INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._/-]{0,200}")
 _HASHED = re.compile(r"(?:^|\.)[0-9a-f]{16}\.[a-z0-9]+$")
 _KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}
 _ASK = {"Cache-Control": "private, no-cache"}
 router = APIRouter()
+
+
+class _InLargeParts(FileResponse):
+    """Each part is read by a thread of its own, and a browser waits for 40 MB in all."""
+
+    chunk_size = 2**20
 
 
 @router.get("/viewer/", dependencies=[needs(Right.LIST)])
@@ -66,15 +74,28 @@ def configuration() -> Response:
 
 
 @router.get("/{name:path}")
-def file(name: str) -> Response:
+def file(request: Request, name: str) -> Response:
     """One of the viewer's files; what comes last among the routes."""
     found = (FOLDER / name).resolve() if _NAME.fullmatch(name) else FOLDER
     if not found.is_relative_to(FOLDER) or not found.is_file():
         raise Problem(404, "not-found", "There is nothing here.")
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     index = FOLDER / "index.html"
-    headers = {"Content-Security-Policy": _policy(index.stat().st_mtime_ns)}  # workers have that of their script
-    return FileResponse(found, media_type=media_type, headers=headers | (_KEEP if _HASHED.search(name) else _ASK))
+    # workers have the policy of their script
+    headers = {"Content-Security-Policy": _policy(index.stat().st_mtime_ns), "Vary": "Accept-Encoding"}
+    compressed = found.with_name(found.name + COMPRESSED)
+    if _takes_gzip(request.headers.get("accept-encoding", "")) and compressed.is_file():
+        found, headers = compressed, headers | {"Content-Encoding": "gzip"}
+    return _InLargeParts(found, media_type=media_type, headers=headers | (_KEEP if _HASHED.search(name) else _ASK))
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """By ``Accept-Encoding`` (RFC 9110, 12.5.3)."""
+    for part in accepted.lower().split(","):
+        coding, _, weight = part.replace(" ", "").partition(";")
+        if coding in ("gzip", "*"):
+            return weight not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
 
 
 @cache

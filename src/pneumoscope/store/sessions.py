@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,6 +52,11 @@ def find(db: sa.Connection, token: str, *, limits: Limits) -> sa.RowMapping | No
 def of_id(db: sa.Connection, session_id: str, *, limits: Limits) -> sa.RowMapping | None:
     """The same of a session that is known, where it still holds."""
     return db.execute(_held(session.c.id == session_id, limits)).mappings().first()
+
+
+def roles_of(db: sa.Connection, ids: Collection[str], *, limits: Limits) -> dict[str, list[str]]:
+    """Roles of the accounts of those of these sessions that still hold, by session."""
+    return {row["session_id"]: row["roles"] for row in db.execute(_held(session.c.id.in_(ids), limits)).mappings()}
 
 
 def touch(db: sa.Connection, session_id: str) -> None:

@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import sqlalchemy as sa
 from server_node import Node, make_store, start, stop
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from pneumoscope.config import Settings
-from pneumoscope.store import accounts, now, passwords
-from pneumoscope.store.schema import attempt, session
+from pneumoscope.store import accounts, now, passwords, sessions
+from pneumoscope.store.schema import attempt, mark, session
+from pneumoscope.store.sessions import Limits
 
 FIRST, OWN = "first-password-of-kim", "a few words do well"
 PAGE = {"Accept": "text/html"}
@@ -126,6 +131,53 @@ def test_a_session_ends(house: Node) -> None:
             with house.store.database.look() as db:
                 seen = db.execute(sa.select(session.c.seen_at).where(session.c.account_id == account_id)).scalar_one()
             assert (seen != stale) == kept, headers
+
+
+def hears(lines: Iterator[str]) -> bool:
+    """Whether there is a change before the stream ends; one that goes on for long without a word fails the test."""
+    silent = 0
+    for line in lines:
+        if line == "event: change":
+            return True
+        silent += line == ": still here"
+        assert silent < 4
+    return False
+
+
+def test_who_may_no_longer_listen_hears_no_more(house: Node) -> None:
+    limits = Limits(idle=timedelta(hours=1), longest=timedelta(hours=1))
+    changed = mark.update().where(mark.c.name == "changes").values(value=mark.c.value + 1)
+    with ExitStack() as opened:
+        streams, channels, ids = {}, {}, {}
+        for why in ("logged out", "idle", "shut out", "other roles", "stays"):
+            ids[why] = person(house, why.replace(" ", "-"))
+            with house.store.database.begin() as db:
+                token = sessions.begin(db, ids[why], address="", agent="", limits=limits)
+            cookie = {"Cookie": f"pneumoscope-{urlsplit(house.url).port}={token}"}
+            client = opened.enter_context(httpx.Client(base_url=house.url, headers=cookie, timeout=60))
+            answer = opened.enter_context(client.stream("GET", "/events"))
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            streams[why] = answer.iter_lines()
+            place = f"{house.root.replace('http', 'ws', 1)}/subscribers/ME"
+            channels[why] = opened.enter_context(connect(place, additional_headers=cookie))
+            if why == "logged out":
+                leaving = client
+        with house.store.database.begin() as db:
+            db.execute(session.update().where(session.c.account_id == ids["idle"]).values(seen_at=now() - timedelta(hours=1)))
+            accounts.set_disabled(db, ids["shut out"], True)
+            accounts.set_roles(db, ids["other roles"], ["auditor"])
+        assert leaving.post("/logout", headers={"X-Requested-With": "pneumoscope"}).status_code == 303
+        for why in ("logged out", "idle", "shut out", "other roles"):
+            while hears(streams[why]):
+                pass
+            with pytest.raises(ConnectionClosed) as closed:
+                channels[why].recv(timeout=60)
+            assert closed.value.rcvd.code == 1008
+        for _ in range(2):  # the first may be of the beginning
+            with house.store.database.begin() as db:
+                db.execute(changed)
+            assert hears(streams["stays"])
+        channels["stays"].ping().wait(60)
 
 
 def test_who_types_wrong_passwords_locks_out_nobody_who_was_here_before(house: Node) -> None:

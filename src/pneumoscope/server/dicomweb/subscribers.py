@@ -1,6 +1,7 @@
 """UPS-RS: who is told of work items, and the channel by which it is told (PS3.18 8.10, 11.10 to 11.13)."""
 
 import json
+from contextlib import suppress
 from urllib.parse import parse_qsl, quote
 
 import anyio
@@ -11,21 +12,24 @@ from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocketDisconnect
 
+from pneumoscope.server.credentials import known_roles, limits_of
 from pneumoscope.server.desk import AtDesk, Desk, desk_of
 from pneumoscope.server.dicomweb.paths import PREFIX, AeTitle, Workitem, root_of
 from pneumoscope.server.dicomweb.query import value_of
 from pneumoscope.server.dicomweb.workitems import answered, path_of, warned
-from pneumoscope.server.journal import note
+from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.problems import Problem, answer
-from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import subscriptions
+from pneumoscope.server.rights import Right, needs, rights_of
+from pneumoscope.store import sessions, subscriptions
 from pneumoscope.store.subscriptions import EVERYTHING, FILTERED
 from pneumoscope.ups.states import Status
 
 router = APIRouter(prefix=PREFIX, dependencies=[needs(Right.OPERATE)])
 #: What an event waits at most before it is sent.
 EVERY_S = 0.25
-_TRY_AGAIN_LATER = 1013
+#: Whether a person who listens may still do so is looked up so often.
+LOOK_EVERY_S = 3.0
+_NOT_ALLOWED, _TRY_AGAIN_LATER = 1008, 1013
 log = structlog.get_logger()
 
 
@@ -69,6 +73,7 @@ async def channel(websocket: WebSocket, ae_title: AeTitle) -> None:
     """Event reports, each a text frame of DICOM JSON, until either side ends."""
     await anyio.to_thread.run_sync(lambda: note(websocket, "subscribe", detail="An event channel was opened."))
     await websocket.accept()
+    why_closed = None
     async with anyio.create_task_group() as group:
 
         async def listen() -> None:
@@ -76,14 +81,39 @@ async def channel(websocket: WebSocket, ae_title: AeTitle) -> None:
                 pass  # a subscriber has nothing to say here
             group.cancel_scope.cancel()
 
+        async def watch() -> None:
+            nonlocal why_closed
+            while await anyio.to_thread.run_sync(_may_stay, websocket):
+                await anyio.sleep(LOOK_EVERY_S)
+            why_closed = _NOT_ALLOWED
+            group.cancel_scope.cancel()
+
         group.start_soon(listen)
+        group.start_soon(watch)
         try:
             await _send(websocket, desk_of(websocket), ae_title)
         except WebSocketDisconnect:
             group.cancel_scope.cancel()
         except SQLAlchemyError as fault:  # the subscriber comes again and misses nothing
             log.warning("An event channel ends", fault=type(fault).__name__)
-            await websocket.close(_TRY_AGAIN_LATER)
+            why_closed = _TRY_AGAIN_LATER
+            group.cancel_scope.cancel()
+    if why_closed is not None:
+        with suppress(WebSocketDisconnect):
+            await websocket.close(why_closed)
+
+
+def _may_stay(websocket: WebSocket) -> bool:
+    """Whether a person is still logged in and has the right; a program's token holds as long as this process."""
+    visitor, desk = visitor_of(websocket), desk_of(websocket)
+    if not visitor.account_id:
+        return True
+    try:
+        with desk.store.database.look() as db:
+            row = sessions.of_id(db, visitor.session_id, limits=limits_of(desk.settings.people))
+    except SQLAlchemyError:  # the database is away for a moment
+        return True
+    return row is not None and Right.OPERATE in rights_of(known_roles(row["roles"]))
 
 
 async def _send(websocket: WebSocket, desk: Desk, ae_title: str) -> None:

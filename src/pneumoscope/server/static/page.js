@@ -31,20 +31,30 @@ export function showTimes(root = document) {
   }
 }
 
+/** Where the session is over, or its person may see this page no more, nothing of anyone stays on the screen. */
+async function leaveIfOver() {
+  const headers = { "X-Requested-With": "pneumoscope", "X-Background": "1" };
+  const answer = await fetch(location.href, { headers }).catch(() => null);
+  if ([401, 403, 404].includes(answer?.status)) location.reload();
+}
+
 /** Call `changed` whenever studies change, and once the stream is there: something may have changed before.
  *  A page that nobody sees does not listen. `lost` is called while there is no connection. */
 export function listen(changed, lost = () => {}) {
   let source = null;
+  let wasHeard = false;
   const open = () => {
     if (source) return;
     source = new EventSource("/events");
-    source.addEventListener("open", changed);
+    source.addEventListener("open", () => { wasHeard = true; changed(); });
     source.addEventListener("change", changed);
     source.addEventListener("error", () => {
       lost();
       if (source?.readyState === EventSource.CLOSED) { // refused: the browser does not try again by itself
         source = null;
         setTimeout(() => document.hidden || open(), 5000);
+        if (wasHeard) leaveIfOver(); // else it was never for this visitor
+        wasHeard = false;
       }
     });
   };

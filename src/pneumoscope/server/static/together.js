@@ -193,7 +193,8 @@ channel.addEventListener("message", ({ detail }) => takers[detail.kind]?.(detail
 channel.addEventListener("lost", () => notice(words.lost));
 channel.addEventListener("over", ({ detail }) => {
   isOver = true;
-  notice(words[detail]);
+  if (detail === "notAllowed") location.reload(); // to the login, or to nothing: no image stays on the screen
+  notice(words[detail] ?? "");
   call.stop("audio");
   call.stop("video");
   call.setOthers([]);

@@ -14,8 +14,7 @@ from fastapi import APIRouter, Query, WebSocket
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.websockets import WebSocketDisconnect
 
-from pneumoscope.config import Role
-from pneumoscope.server.credentials import limits_of
+from pneumoscope.server.credentials import known_roles, limits_of
 from pneumoscope.server.desk import Desk, desk_of
 from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.rights import Right, needs, rights_of
@@ -137,8 +136,7 @@ def _why_not(websocket: WebSocket, desk: Desk, meeting_id: str, active: bool) ->
         if not visitor.session_id:  # a program, whose token holds as long as this process
             return None
         row = sessions.of_id(db, visitor.session_id, limits=limits_of(desk.settings.people))
-    known = {role.value for role in Role}
-    if row is None or Right.OPEN not in rights_of(Role(role) for role in row["roles"] if role in known):
+    if row is None or Right.OPEN not in rights_of(known_roles(row["roles"])):
         return Close.NOT_ALLOWED
     if active and sessions.is_stale(row["seen_at"]):
         with desk.store.database.begin() as db:

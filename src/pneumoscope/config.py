@@ -378,6 +378,11 @@ class Fleet(_Section):
         description="Who puts a model of the hub in service, after it has run beside the present one: two people here, or "
         "the hub, once two people have released a model here.",
     )
+    stops: Literal["hub", "people"] = Field(
+        "hub",
+        description="Who takes a model out of service that the hub wants stopped everywhere: the node, as soon as it hears of "
+        "it, or people here, who are told on every page.",
+    )
     proxy: str = Field(
         "",
         pattern=r"^(https?://[^\s/]+/?)?$",

@@ -78,6 +78,7 @@ def make(telling: Telling, *, welcome: "Callable[[Settings], None]") -> typer.Ty
             print(f"{shut(load_settings(config), site, actor=ACTOR)} is shut out.")
 
     _add_models(app, telling)
+    _add_service(app, telling)
     return app
 
 
@@ -145,6 +146,28 @@ def _add_models(app: typer.Typer, telling: Telling) -> None:
                 else:
                     told = f"{steering.back(db, row, actor=ACTOR, reason=reason)} sites go back"
             print(f"{told} from {row['model']}.")
+
+
+def _add_service(app: typer.Typer, telling: Telling) -> None:
+    """Verbs of what is in service, and of what came of it."""
+
+    @app.command()
+    def stop(
+        model: Annotated[str, typer.Argument(help="Name and version, such as 'lung-lesion 2.0.0'.")],
+        reason: Annotated[str, typer.Option("--reason", help="Why, in words that readers everywhere are shown.")] = "",
+        lift: Annotated[bool, typer.Option("--lift", help="Ask no more; each site resumes by its own people.")] = False,
+        config: Config = None,
+    ) -> None:
+        """Have every site take a model out of service, as soon as it reports."""
+        with telling(as_json=False), _steering(config) as (steering, store, _):
+            with store.database.begin() as db:
+                if lift:
+                    steering.lift(db, steering.find_stop(db, model), actor=ACTOR, reason=reason)
+                    told = f"Sites are asked no more to stop {model}; where it is stopped, two people of the site resume it."
+                else:
+                    steering.stop(db, model, actor=ACTOR, reason=reason)
+                    told = f"{model} is to be out of service everywhere: each site hears it with its next report."
+            print(told)
 
     @app.command()
     def export(

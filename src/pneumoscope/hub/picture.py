@@ -19,7 +19,7 @@ from pneumoscope.server.journal import note, note_often, visitor_of
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import fleet_figures, now, rollouts, site_alarms, sites
+from pneumoscope.store import fleet_figures, now, rollouts, site_alarms, sites, stops
 from pneumoscope.store.fleet_figures import ORDERS, Asked, Census
 
 router = APIRouter(dependencies=[needs(Right.ACCOUNT, Right.MEASURE)])
@@ -64,6 +64,7 @@ def overview(  # noqa: PLR0913, PLR0917 - each is a field of the form
         others = fleet_figures.invited(db)
         waiting = fleet_figures.waiting(db)
         moving = [row for row in rollouts.everything(db) if row["state"] in ("running", "paused")]
+        stopping = [(row, stops.counts(db, row)) for row in stops.standing(db)]
     note_often(request, "fleet", detail="The picture of the fleet was looked at.")
     map_tiles, width, height = drawing.tiles(provinces, {name: one.troubled for name, one in census.items()})
     return page(
@@ -86,6 +87,8 @@ def overview(  # noqa: PLR0913, PLR0917 - each is a field of the form
         figures=figures,
         others=others,
         moving=moving,
+        stopping=stopping,
+        heeds=words.HEEDS,
         tiles=map_tiles,
         map_size=(width, height),
         spans=SPANS,

@@ -11,7 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from pneumoscope.errors import PneumoscopeError, RetryLater
 from pneumoscope.fleet.messages import Orders, Policy, Report
-from pneumoscope.store import Database, now, pool_tasks, rollouts, site_alarms, sites, windows
+from pneumoscope.store import Database, now, pool_tasks, rollouts, site_alarms, sites, stops, windows
 from pneumoscope.store.sites import Caller
 from pneumoscope.store.windows import Received
 
@@ -45,7 +45,7 @@ def take(db: sa.Connection, said: Sequence[Said], *, policy: Policy) -> list[Ans
     sites.heard(db, [_columns(known[site], serial, report) for site, serial, report in _latest(said, known)])
     wishes = rollouts.answered(db, last, {site: report.wish for site, report in last.items() if report.wish})
     pools = pool_tasks.exchange(db, {site: report.pool for site, report in last.items() if report.pool})
-    moment = now()
+    moment, stopped = now(), stops.told(db)
     return [
         Orders(
             now=moment,
@@ -55,6 +55,7 @@ def take(db: sa.Connection, said: Sequence[Said], *, policy: Policy) -> list[Ans
             policy=policy,
             kept=tuple(sorted(set(kept.kept.get(row["id"], ())))),
             wish=wishes.get(row["id"]),
+            stops=stopped,
             pool=pools.get(row["id"]),
         )
         if (row := known.get(one.caller.site)) is not None and one.caller.serial in (row["serial"], row["next_serial"])

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from pneumoscope.fleet import alarms
 from pneumoscope.fleet.messages import Alarm
 from pneumoscope.store.site_alarms import WINDOW_CHANGED
+from pneumoscope.store.stops import Heed
 
 MODES = {"live": "in service", "shadow": "in shadow", "stopped": "stopped", "": "not heard yet"}
 TOLD = {
@@ -20,7 +21,14 @@ TOLD = {
     "back": "back",
     "stopped": "stopped",
 }
-WISHES = {"": "nothing yet", "shadow": "run in shadow", "live": "put in service", "back": "go back", "stop": "stop"}
+WISHES = {"": "nothing yet", "shadow": "run in shadow", "live": "put in service", "back": "go back"}
+HEEDS = {
+    Heed.SERVES: "in service still",
+    Heed.UNHEARD: "in service, not heard since",
+    Heed.SHADOW: "reads in shadow, shows nothing",
+    Heed.TRIES: "tried beside another",
+    Heed.STOPPED: "stopped",
+}
 
 
 def alarm_words(row: sa.RowMapping) -> str:

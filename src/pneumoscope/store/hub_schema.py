@@ -113,6 +113,19 @@ offer = sa.Table(
     Column("offered_at", Moment, nullable=False),
 )
 
+#: A model that is to be in service nowhere, until the stop is lifted.
+stop = sa.Table(
+    "stop",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("model", String(140), nullable=False, index=True),  # name and version
+    text("reason"),  # which readers everywhere are shown
+    text("actor"),
+    Column("at", Moment, nullable=False),
+    text("lifted_by"),
+    Column("lifted_at", Moment),
+)
+
 #: One model on its way through the fleet, stage by stage.
 rollout = sa.Table(
     "rollout",

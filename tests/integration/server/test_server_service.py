@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from server_node import finish_reading, make_store
 
 from pneumoscope.config import Settings
-from pneumoscope.fleet.messages import Mode, Role
+from pneumoscope.fleet.messages import Mode, Orders, Role, Stop
 from pneumoscope.records import Study
 from pneumoscope.server import make_app
 from pneumoscope.store import (
@@ -189,6 +189,23 @@ def test_readers_are_told_that_the_model_was_stopped_and_why(house: House) -> No
         assert answer.status_code == 303
         assert await house.say("lee", "/service/confirm", act="resume") == (303, "")
         assert "Downtime notice" not in await house.get("cho", "/")
+
+    house.run(work)
+
+
+def test_those_who_may_act_are_told_that_the_hub_wants_the_model_stopped(house: House, tmp_path: Path) -> None:
+    stop = Stop(id="0a", model=MODEL, reason="wrong <on> some")
+    orders = Orders(now=now(), site="0b", title="a", province="b", stops=(stop,))
+    place = tmp_path / "fleet" / "orders.json"
+    place.parent.mkdir()
+    place.write_text(orders.model_dump_json())
+
+    async def work() -> None:
+        for path in ("/", "/service"):
+            assert "wrong &lt;on&gt; some" in await house.get("kim", path)
+        assert "wrong" not in await house.get("cho", "/"), "readers are told once it is decided"
+        assert await house.say("kim", "/service/stop", reason="as the hub says") == (303, "")
+        assert "wrong &lt;on&gt; some" not in await house.get("kim", "/")
 
     house.run(work)
 

@@ -402,7 +402,8 @@ class Orders(Message):
     title: Annotated[str, Field(max_length=80)]
     province: Annotated[str, Field(max_length=80)]
     policy: Policy = Policy()
-    kept: tuple[AwareDatetime, ...] = ()  # starts of windows that the hub holds
+    kept: tuple[AwareDatetime, ...] = ()  # starts of windows that the hub has seen
+    windows_until: AwareDatetime | None = None  # before this no window of the site may begin any more
     wish: Wish | None = None
     stops: Annotated[tuple[Stop, ...], Field(max_length=100)] = ()
     pool: PoolOrders | None = None

@@ -134,11 +134,11 @@ def shut_out(request: Request, desk: AtDesk, site_id: str) -> Response:
 
 @router.post("/sites/{site_id}/seen", dependencies=[needs(Right.MANAGE)])
 def seen(request: Request, desk: AtDesk, site_id: str) -> Response:
-    """End the alarms of windows that came again with other content."""
+    """End the alarms of windows that were not taken."""
     with desk.store.database.begin() as db:
         row = _site(db, site_id)
-        number = site_alarms.end_changed(db, site_id)
-    note(request, "fleet", detail=f"{number} changed windows of {row['title']} were seen.")
+        number = site_alarms.end_not_taken(db, site_id)
+    note(request, "fleet", detail=f"{number} windows of {row['title']} that were not taken were seen.")
     return RedirectResponse(f"/sites/{site_id}?done=seen", 303)
 
 

@@ -30,6 +30,7 @@ site = sa.Table(
     text("next_serial"),  # of one that was renewed and not shown yet
     Column("certificate_until", Moment),
     Column("heard_at", Moment, index=True),
+    Column("windows_until", Moment),  # where its last window ended, and none may begin before
     Column("health", sa.JSON),
     Column("service", sa.JSON),
     text("model"),

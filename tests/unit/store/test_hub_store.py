@@ -1,7 +1,7 @@
 """What a hub remembers, on both databases: windows once and as they came first, alarms, a whole roll-out from canary to all."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from pneumoscope.fleet.messages import (
     Policy,
     Report,
     Stop,
+    Window,
     Wish,
     WishKind,
     WishStage,
@@ -80,6 +81,37 @@ def test_windows_are_kept_once_and_as_they_came_first(database: Database) -> Non
         assert (unsure["studies"], unsure["studies_most"]) == (31, 34)
         alarms = site_alarms.of(db, here.site)
         assert [(one["kind"], one["subject"]) for one in alarms] == [("window-changed", f"{first:%Y-%m-%d %H:%M}")]
+
+
+def test_windows_of_a_site_never_overlap(database: Database) -> None:
+    """As where the policy's length was changed, and the site forgot what it had told."""
+    day, hour = midnight(days_ago=2), timedelta(hours=1)
+
+    def of(start: datetime, length: timedelta) -> Window:
+        return window(start).model_copy(update={"start": start, "end": start + length})
+
+    with database.begin() as db:
+        here, other = enrol(db, "A"), enrol(db, "B")
+        assert say(db, here, report()).windows_until is None
+        orders = say(db, here, report(of(day, DAY)))
+        assert (orders.kept, orders.windows_until) == ((day,), day + DAY)
+        inside, across, after = of(day + hour, hour), of(day + 23 * hour, DAY), of(day + DAY, hour)
+        orders = say(db, here, report(inside, across, after, of(day + 24.5 * hour, hour)))
+        assert len(orders.kept) == 4, "or they would come for ever"
+        assert orders.windows_until == after.end
+        assert say(db, other, report(inside)).windows_until == inside.end
+        assert say(db, here, report()).windows_until == after.end
+        held = sa.select(site_window.c.start).where(site_window.c.site == here.site).order_by(site_window.c.start)
+        assert db.execute(held).scalars().all() == [day, after.start]
+        sums = {row["day"]: row["studies"] for row in db.execute(sa.select(province_day)).mappings()}
+        assert sums == {f"{day:%Y-%m-%d}": 80, f"{after.start:%Y-%m-%d}": 40}
+        alarms = {(one["kind"], one["subject"]) for one in site_alarms.of(db, here.site)}
+        assert alarms == {
+            ("window-overlaps", f"{start:%Y-%m-%d %H:%M}") for start in (inside.start, across.start, day + 24.5 * hour)
+        }
+        say(db, here, report())
+        assert len([one for one in site_alarms.of(db, here.site) if one["ended_at"] is None]) == 3
+        assert site_alarms.end_not_taken(db, here.site) == 3
 
 
 def test_one_transaction_answers_many_and_each_its_own(alone: Database) -> None:

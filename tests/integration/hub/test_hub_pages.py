@@ -16,7 +16,7 @@ from pneumoscope.fleet.messages import Alarm, AlarmKind, Answer, Mode, Offer, Po
 from pneumoscope.hub import pages, steering
 from pneumoscope.hub.prepare import open_authority, prepare
 from pneumoscope.hub.taking import Said, take
-from pneumoscope.store import Store, accounts, audit, now, passwords, rollouts, sites
+from pneumoscope.store import Store, accounts, audit, now, passwords, rollouts, sites, stops
 from pneumoscope.store.hub_schema import site
 from pneumoscope.store.sites import Caller
 
@@ -200,6 +200,33 @@ def test_an_administrator_stops_a_model_everywhere_by_a_button(hub) -> None:
     assert client.get("/stops/none", headers=headers).status_code == 404
     with store.database.look() as db:
         assert any("is to be stopped at every site: wrong <on> some" in entry["detail"] for entry in audit.entries(db))
+
+
+def test_a_monitor_measures_the_fleet_and_no_site_is_named(hub) -> None:
+    client, store, _ = hub
+    assert client.get("/metrics").status_code == 401
+    text = client.get("/metrics", headers=as_program(MONITOR)).text
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("pneumoscope_hub_"))
+
+    def value(name: str) -> float:
+        return float(told[f"pneumoscope_hub_{name}"])
+
+    members = sum(value(f'sites{{state="{state}"}}') for state in ("live", "shadow", "stopped", "unheard"))
+    assert (members, value('sites{state="invited"}')) == (len(TITLES), 1)
+    assert value('sites_heard{minutes="5"}') == len(TITLES) - 1
+    assert value('sites_heard{minutes="1440"}') == len(TITLES)
+    assert value('report_age_seconds{quantile="0.5"}') < 3600 < 10_000 < value('report_age_seconds{quantile="1"}')
+    assert value('alarms{kind="failures"}') == 1
+    assert value('rollouts{state="back"}') >= 0
+    assert not any(title in text for title in (*TITLES, "Hubei", "Hunan"))
+    with store.database.begin() as db:
+        stop_id = steering.stop(db, MODEL, actor="test", reason="odd")
+    assert (
+        'pneumoscope_hub_stop_sites{heed="unheard",model="lung-lesion 1.0.0"}'
+        in client.get("/metrics", headers=as_program(MONITOR)).text
+    )
+    with store.database.begin() as db:
+        steering.lift(db, stops.get(db, stop_id), actor="test")
 
 
 def test_people_log_in_and_their_forms_are_theirs(hub) -> None:

@@ -66,7 +66,8 @@ def overview(  # noqa: PLR0913, PLR0917 - each is a field of the form
         moving = [row for row in rollouts.everything(db) if row["state"] in ("running", "paused")]
         stopping = [(row, stops.counts(db, row)) for row in stops.standing(db)]
     note_often(request, "fleet", detail="The picture of the fleet was looked at.")
-    map_tiles, width, height = drawing.tiles(provinces, {name: one.troubled for name, one in census.items()})
+    troubled = {name: one.troubled for name, one in census.items()}
+    map_tiles, width, height = drawing.tiles(provinces, troubled, places=desk.settings.hub.places)
     return page(
         request,
         "overview.html",
@@ -91,6 +92,7 @@ def overview(  # noqa: PLR0913, PLR0917 - each is a field of the form
         heeds=words.HEEDS,
         tiles=map_tiles,
         map_size=(width, height),
+        legend=drawing.legend(),
         spans=SPANS,
         **_helpers(desk),
     )
@@ -217,7 +219,6 @@ def _helpers(desk: Desk) -> dict[str, Any]:
         "modes": words.MODES,
         "told_words": words.TOLD,
         "wish_words": words.WISHES,
-        "short": drawing.short,
         "ago": partial(words.ago, moment=moment),
         "count": _count,
         "sum_of": _sum_of,

@@ -90,6 +90,11 @@ def test_the_overview_tells_trouble_shares_and_hidden_counts(hub) -> None:
     assert "<td>200</td><td>50</td>" in hubei
     assert "<b>25.0 %</b>" in hubei
     assert 'class="curve"' in text
+    tile = text.split('class="map"')[1].split("</svg>")[0].split("</a>")[0]
+    assert re.search(
+        r'<a href="/\?.*province=Hubei.*"><g role="img" aria-label="Hubei: 25.0 % with signs, 1 hospital in t', tile
+    )
+    assert 'class="sign"' in tile, "not by colour alone"
     assert 'style="' not in text  # the policy of our pages allows none
 
 

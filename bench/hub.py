@@ -53,7 +53,7 @@ from pneumoscope.store.hub_schema import province_day, site, site_window, window
 from pneumoscope.store.windows import COUNTED, FILLED
 
 MODEL, TOKEN = "lung-lesion 1.0.0", "bench-token-0123456789"
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 #: Windows are drawn from so many made ones for each day: making each anew would take longer than what is measured.
 POOL = 60
 
@@ -300,18 +300,18 @@ async def one(folder: Path, certificate: Path, end_s: float, taken: list[float],
     context = ssl.create_default_context(cafile=folder / "hub" / "hub" / "authority.pem")
     context.load_cert_chain(certificate)
     chance, number = random.Random(certificate.name + str(os.getpid())), 0
-    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + chance.randrange(10**6) * DAY / 1000
+    start = (
+        datetime.now(UTC) + 50 * int(time.monotonic()) * HOUR
+    )  # after all windows of a run before, or they would not be taken
     plain = report().model_dump_json().encode()
     reader, writer = await asyncio.open_connection("localhost", 18444, ssl=context)
     while time.perf_counter() < end_s:
         number += 1
         body = plain
         if number % 100 == 50:
-            body = (
-                report((make_window(start + number * DAY, studies=40, prevalence=0.2, chance=chance),))
-                .model_dump_json()
-                .encode()
-            )
+            at = start + number * HOUR
+            window = make_window(at, studies=40, prevalence=0.2, chance=chance).model_copy(update={"end": at + HOUR})
+            body = report((window,)).model_dump_json().encode()
         begun_s = time.perf_counter()
         if fresh and number > 1:
             writer.close()

@@ -378,6 +378,11 @@ class Fleet(_Section):
         description="Who puts a model of the hub in service, after it has run beside the present one: two people here, or "
         "the hub, once two people have released a model here.",
     )
+    stops: Literal["hub", "people"] = Field(
+        "hub",
+        description="Who takes a model out of service that the hub wants stopped everywhere: the node, as soon as it hears of "
+        "it, or people here, who are told on every page.",
+    )
     proxy: str = Field(
         "",
         pattern=r"^(https?://[^\s/]+/?)?$",
@@ -455,6 +460,11 @@ class Hub(_Section):
     certificate_days: float = Field(
         90, gt=0, description="How long a site's certificate holds; sites renew them by themselves."
     )
+    places: dict[str, tuple[Annotated[int, Field(ge=0, le=99)], Annotated[int, Field(ge=0, le=99)]]] = Field(
+        {},
+        description="Row and column of each province on the map, such as `{ Bavaria = [5, 3] }`; provinces that are not named "
+        "stand below, in a grid by name. Empty: those of China where they lie, all others in a grid.",
+    )
     policy: HubPolicy = Field(HubPolicy(), description="What holds for every site.")
     gate: HubGate = Field(HubGate(), description="What a stage of a roll-out must show.")
 
@@ -462,6 +472,8 @@ class Hub(_Section):
     def _apart(self) -> "Hub":
         if self.port == self.sites_port:
             raise ValueError("port and sites_port are two listeners, and need two ports")
+        if len(set(self.places.values())) < len(self.places):
+            raise ValueError("places has two provinces in one row and column")
         return self
 
 

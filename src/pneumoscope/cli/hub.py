@@ -139,6 +139,25 @@ def back(
 
 
 @app.command()
+def stop(
+    model: Annotated[str, typer.Argument(help="Name and version, such as 'lung-lesion 2.0.0'.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, in words that readers everywhere are shown.")] = "",
+    lift: Annotated[bool, typer.Option("--lift", help="Ask no more; each site resumes by its own people.")] = False,
+    config: Config = None,
+) -> None:
+    """Have every site take a model out of service, as soon as it reports."""
+    with told(as_json=False), _steering(config) as (steering, store, _):
+        with store.database.begin() as db:
+            if lift:
+                steering.lift(db, steering.find_stop(db, model), actor=ACTOR, reason=reason)
+                what = f"Sites are asked no more to stop {model}; where it is stopped, two people of the site resume it."
+            else:
+                steering.stop(db, model, actor=ACTOR, reason=reason)
+                what = f"{model} is to be out of service everywhere: each site hears it with its next report."
+        print(what)
+
+
+@app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="File to write: .csv, or .json for FHIR.")],
     days: Annotated[int, typer.Option("--days", min=1, max=3660, help="So many days until today.")] = 30,

@@ -282,7 +282,6 @@ class WishKind(StrEnum):
     SHADOW = "shadow"  # fetch, verify, run beside the present one
     LIVE = "live"  # put it in service
     BACK = "back"  # as before: out of service, or no candidate any more
-    STOP = "stop"  # the present model out of service, with nothing in its place
 
 
 class WishStage(StrEnum):
@@ -320,6 +319,14 @@ class Wish(Message):
     kind: WishKind
     offer: Offer | None = None  # with SHADOW and LIVE
     paused: bool = False  # stay where you are
+
+
+class Stop(Message):
+    """A model that is to be in service at no site; ``reason``: a person's words, which readers are shown."""
+
+    id: Identifier
+    model: ModelName
+    reason: Annotated[str, Field(min_length=1, max_length=400)]
 
 
 class Limits(Message):
@@ -395,8 +402,10 @@ class Orders(Message):
     title: Annotated[str, Field(max_length=80)]
     province: Annotated[str, Field(max_length=80)]
     policy: Policy = Policy()
-    kept: tuple[AwareDatetime, ...] = ()  # starts of windows that the hub holds
+    kept: tuple[AwareDatetime, ...] = ()  # starts of windows that the hub has seen
+    windows_until: AwareDatetime | None = None  # before this no window of the site may begin any more
     wish: Wish | None = None
+    stops: Annotated[tuple[Stop, ...], Field(max_length=100)] = ()
     pool: PoolOrders | None = None
 
 

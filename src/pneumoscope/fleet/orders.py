@@ -4,23 +4,31 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pneumoscope.fleet.messages import Limits, Orders, PoolOrders
+from pneumoscope.fleet.messages import Limits, Orders, PoolOrders, Stop
 
 NAME = "orders.json"
 
 
 def limits(node_folder: Path) -> Limits:
     """The policy that holds for this site: the hub's where there is one that can be read, else ours."""
-    try:
-        return Orders.model_validate_json((node_folder / "fleet" / NAME).read_bytes()).policy.limits
-    except (OSError, ValidationError):
-        return Limits()
+    found = _read(node_folder)
+    return found.policy.limits if found else Limits()
 
 
 def pool(node_folder: Path) -> PoolOrders:
     """What the hub last said of readings that are shared; nothing where it said none."""
+    found = _read(node_folder)
+    return (found.pool if found else None) or PoolOrders()
+
+
+def stops(node_folder: Path) -> tuple[Stop, ...]:
+    """What the hub wants stopped everywhere."""
+    found = _read(node_folder)
+    return found.stops if found else ()
+
+
+def _read(node_folder: Path) -> Orders | None:
     try:
-        found = Orders.model_validate_json((node_folder / "fleet" / NAME).read_bytes()).pool
+        return Orders.model_validate_json((node_folder / "fleet" / NAME).read_bytes())
     except (OSError, ValidationError):
-        found = None
-    return found or PoolOrders()
+        return None

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from pneumoscope.store.fleet_figures import Figures
 
@@ -13,16 +14,18 @@ WIDTH, LEFT, RIGHT = 760, 48, 10
 _COUNTS, _SHARES = (22, 120), (184, 110)
 _MOST_DATES = 8
 TILE_PX = 62
-#: Column and row of China's provinces, roughly where they lie; others stand below, in their order.
+#: Row and column of China's provinces, roughly where they lie.
 PLACES = {
-    "Heilongjiang": (9, 0), "Xinjiang": (1, 1), "Inner Mongolia": (7, 1), "Jilin": (9, 1), "Gansu": (4, 2), "Ningxia": (5, 2),
-    "Shanxi": (6, 2), "Hebei": (7, 2), "Beijing": (8, 2), "Liaoning": (9, 2), "Qinghai": (3, 2), "Shaanxi": (5, 3),
-    "Henan": (6, 3), "Shandong": (8, 3), "Tianjin": (9, 3), "Tibet": (2, 3), "Sichuan": (4, 3), "Anhui": (7, 3),
-    "Chongqing": (5, 4), "Hubei": (6, 4), "Jiangsu": (8, 4), "Shanghai": (9, 4), "Guizhou": (5, 5), "Hunan": (6, 5),
-    "Jiangxi": (7, 5), "Zhejiang": (8, 5), "Yunnan": (4, 5), "Guangxi": (5, 6), "Guangdong": (6, 6), "Fujian": (7, 6),
-    "Taiwan": (9, 6), "Hainan": (5, 7), "Macao": (6, 7), "Hong Kong": (7, 7),
+    "Heilongjiang": (0, 9), "Xinjiang": (1, 1), "Inner Mongolia": (1, 7), "Jilin": (1, 9), "Gansu": (2, 4), "Ningxia": (2, 5),
+    "Shanxi": (2, 6), "Hebei": (2, 7), "Beijing": (2, 8), "Liaoning": (2, 9), "Qinghai": (2, 3), "Shaanxi": (3, 5),
+    "Henan": (3, 6), "Shandong": (3, 8), "Tianjin": (3, 9), "Tibet": (3, 2), "Sichuan": (3, 4), "Anhui": (3, 7),
+    "Chongqing": (4, 5), "Hubei": (4, 6), "Jiangsu": (4, 8), "Shanghai": (4, 9), "Guizhou": (5, 5), "Hunan": (5, 6),
+    "Jiangxi": (5, 7), "Zhejiang": (5, 8), "Yunnan": (5, 4), "Guangxi": (6, 5), "Guangdong": (6, 6), "Fujian": (6, 7),
+    "Taiwan": (6, 9), "Hainan": (7, 5), "Macao": (7, 6), "Hong Kong": (7, 7),
 }  # fmt: skip
 _COLUMNS = 10
+#: Letters of a name that fit on a tile.
+_FITS = 9
 #: Shares at which a tile's colour gets stronger.
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.4)
 
@@ -117,18 +120,35 @@ class Tile:
     share: str
     troubled: int
 
+    @property
+    def told(self) -> str:
+        """All that the tile shows, in words."""
+        share = f"{self.share} with signs" if self.strength is not None else "nothing was read"
+        trouble = f", {self.troubled} hospital{'s' if self.troubled > 1 else ''} in trouble" if self.troubled else ""
+        return f"{self.name}: {share}{trouble}"
 
-def tiles(provinces: Mapping[str, Figures], troubled: Mapping[str, int]) -> tuple[list[Tile], int, int]:
-    """Tiles of the provinces that have sites, with width and height of the map in px."""
-    names = sorted(set(provinces) | set(troubled))
-    others = [name for name in names if name not in PLACES]
-    known = [PLACES[name] for name in names if name in PLACES]
-    left, top = (min(x for x, _ in known), min(y for _, y in known)) if known else (0, 0)
-    below = (max(y for _, y in known) - top + 1) if known else 0
-    spots = {name: (PLACES[name][0] - left, PLACES[name][1] - top) for name in names if name in PLACES}
-    spots |= {name: (number % _COLUMNS, below + number // _COLUMNS) for number, name in enumerate(others)}
+    @property
+    def short(self) -> str:
+        """As much of the name as fits on it."""
+        return self.name if len(self.name) <= _FITS else f"{self.name[: _FITS - 1].rstrip()}…"
+
+
+def tiles(
+    provinces: Mapping[str, Figures], troubled: Mapping[str, int], *, places: Mapping[str, tuple[int, int]]
+) -> tuple[list[Tile], int, int]:
+    """Tiles of the provinces that have sites, in the order of their names, with width and height of the map in px.
+
+    ``places``: row and column by name; empty: ``PLACES``.
+    """
+    names, places = sorted(set(provinces) | set(troubled)), places or PLACES
+    known = [places[name] for name in names if name in places]
+    top, left = (min(spot[axis] for spot in known) for axis in (0, 1)) if known else (0, 0)
+    spots = {name: (places[name][0] - top, places[name][1] - left) for name in names if name in places}
+    below = max((row + 1 for row, _ in spots.values()), default=0)
+    others = [name for name in names if name not in places]
+    spots |= {name: (below + number // _COLUMNS, number % _COLUMNS) for number, name in enumerate(others)}
     found = [_tile(name, spots[name], provinces.get(name), troubled.get(name, 0)) for name in names]
-    columns, rows = (max((spot[axis] for spot in spots.values()), default=0) + 1 for axis in (0, 1))
+    rows, columns = (max((spot[axis] for spot in spots.values()), default=0) + 1 for axis in (0, 1))
     return found, columns * TILE_PX, rows * TILE_PX
 
 
@@ -136,9 +156,12 @@ def _tile(name: str, spot: tuple[int, int], figures: Figures | None, troubled: i
     value = figures.positive.value if figures else None
     strength = None if value is None else sum(value >= step for step in STEPS)
     share = "–" if value is None else f"{100 * value:.1f} %"
-    return Tile(name=name, x=spot[0] * TILE_PX, y=spot[1] * TILE_PX, strength=strength, share=share, troubled=troubled)
+    return Tile(name=name, x=spot[1] * TILE_PX, y=spot[0] * TILE_PX, strength=strength, share=share, troubled=troubled)
 
 
-def short(name: str) -> str:
-    """As much of a name as fits on a tile."""
-    return str(escape(name if len(name) <= 9 else f"{name[:8]}…"))
+def legend() -> list[tuple[str, str]]:
+    """Class of a tile and what it stands for, from nothing to most."""
+    ends = [f"{100 * step:g}" for step in STEPS]
+    between = [f"{low} to {high} %" for low, high in pairwise(ends)]
+    words = [f"under {ends[0]} %", *between, f"{ends[-1]} % and more"]
+    return [("none", "nothing read"), *((f"s{number}", text) for number, text in enumerate(words))]

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 
 from pneumoscope import __version__
 from pneumoscope.config import Settings
-from pneumoscope.hub import picture, rolloutpages
+from pneumoscope.hub import metrics, picture, rolloutpages, stoppages
 from pneumoscope.hub.authority import Authority
 from pneumoscope.server import account, comfort, login, people, problems, rendering, rights, statics, trail
 from pneumoscope.server.access import Access
@@ -61,7 +61,7 @@ def build(settings: Settings, store: Store, authority: Authority) -> FastAPI:
     app.state.templates.filters["dictmerge"] = lambda given, more: {**given, **more}
     problems.install(app, rendering.problem)
     app.add_api_route("/health", health, methods=["GET"])
-    for part in (picture, rolloutpages, login, account, people, trail, comfort, statics):
+    for part in (picture, rolloutpages, stoppages, metrics, login, account, people, trail, comfort, statics):
         rights.check(part.router.routes)
         app.include_router(part.router)
     return app

@@ -19,7 +19,7 @@ from pneumoscope.server.journal import note, note_often, visitor_of
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import fleet_figures, now, rollouts, site_alarms, sites
+from pneumoscope.store import fleet_figures, now, rollouts, site_alarms, sites, stops
 from pneumoscope.store.fleet_figures import ORDERS, Asked, Census
 
 router = APIRouter(dependencies=[needs(Right.ACCOUNT, Right.MEASURE)])
@@ -64,8 +64,10 @@ def overview(  # noqa: PLR0913, PLR0917 - each is a field of the form
         others = fleet_figures.invited(db)
         waiting = fleet_figures.waiting(db)
         moving = [row for row in rollouts.everything(db) if row["state"] in ("running", "paused")]
+        stopping = [(row, stops.counts(db, row)) for row in stops.standing(db)]
     note_often(request, "fleet", detail="The picture of the fleet was looked at.")
-    map_tiles, width, height = drawing.tiles(provinces, {name: one.troubled for name, one in census.items()})
+    troubled = {name: one.troubled for name, one in census.items()}
+    map_tiles, width, height = drawing.tiles(provinces, troubled, places=desk.settings.hub.places)
     return page(
         request,
         "overview.html",
@@ -86,8 +88,11 @@ def overview(  # noqa: PLR0913, PLR0917 - each is a field of the form
         figures=figures,
         others=others,
         moving=moving,
+        stopping=stopping,
+        heeds=words.HEEDS,
         tiles=map_tiles,
         map_size=(width, height),
+        legend=drawing.legend(),
         spans=SPANS,
         **_helpers(desk),
     )
@@ -131,11 +136,11 @@ def shut_out(request: Request, desk: AtDesk, site_id: str) -> Response:
 
 @router.post("/sites/{site_id}/seen", dependencies=[needs(Right.MANAGE)])
 def seen(request: Request, desk: AtDesk, site_id: str) -> Response:
-    """End the alarms of windows that came again with other content."""
+    """End the alarms of windows that were not taken."""
     with desk.store.database.begin() as db:
         row = _site(db, site_id)
-        number = site_alarms.end_changed(db, site_id)
-    note(request, "fleet", detail=f"{number} changed windows of {row['title']} were seen.")
+        number = site_alarms.end_not_taken(db, site_id)
+    note(request, "fleet", detail=f"{number} windows of {row['title']} that were not taken were seen.")
     return RedirectResponse(f"/sites/{site_id}?done=seen", 303)
 
 
@@ -214,7 +219,6 @@ def _helpers(desk: Desk) -> dict[str, Any]:
         "modes": words.MODES,
         "told_words": words.TOLD,
         "wish_words": words.WISHES,
-        "short": drawing.short,
         "ago": partial(words.ago, moment=moment),
         "count": _count,
         "sum_of": _sum_of,

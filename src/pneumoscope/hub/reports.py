@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.fleet.messages import EDGES, VERSION, Histogram, Report, Window
 from pneumoscope.hub.authority import identity
+from pneumoscope.hub.metrics import REPORTS
 from pneumoscope.hub.post import Post
 from pneumoscope.hub.taking import Said
 from pneumoscope.server import problems
@@ -77,11 +78,16 @@ Calling = Annotated[Caller, Depends(caller_of)]
 
 async def report(request: Request, post: AtPost, caller: Calling) -> Response:
     """Keep a report and answer it."""
-    said = Said(caller=caller, report=_parse(await read_body(request, limit_bytes=MAX_REPORT_BYTES)))
     try:
+        said = Said(caller=caller, report=_parse(await read_body(request, limit_bytes=MAX_REPORT_BYTES)))
         orders = await post.taking.take(said)
     except PneumoscopeError as fault:
+        REPORTS.labels(fault.code).inc()
         raise _problem(fault) from None
+    except Problem as fault:
+        REPORTS.labels(fault.code).inc()
+        raise
+    REPORTS.labels("taken").inc()
     return Response(orders.model_dump_json(), media_type="application/json")
 
 

@@ -14,7 +14,7 @@ from pneumoscope.server.journal import visitor_of
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import rollouts
+from pneumoscope.store import rollouts, stops
 
 router = APIRouter(dependencies=[needs(Right.ACCOUNT, Right.MEASURE)])
 PAGE = 50
@@ -36,7 +36,8 @@ def show_all(request: Request, desk: AtDesk) -> Response:
     """Models on offer, and all roll-outs."""
     with desk.store.database.look() as db:
         offers, everything = rollouts.offers(db), rollouts.everything(db)
-    return page(request, "rollouts.html", offers=offers, rollouts=everything)
+        stopped, known = stops.everything(db), stops.stoppable(db)
+    return page(request, "rollouts.html", offers=offers, rollouts=everything, stops=stopped, known=known)
 
 
 @router.post("/rollouts", dependencies=[needs(Right.MANAGE)])

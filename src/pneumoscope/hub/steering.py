@@ -14,7 +14,7 @@ from pneumoscope.errors import Rejected
 from pneumoscope.fleet.messages import Offer, window_start
 from pneumoscope.hub.moving import check_shares, go_on_again, stages_of
 from pneumoscope.models import examine, trust
-from pneumoscope.store import Store, audit, now, rollouts, sites
+from pneumoscope.store import Store, audit, now, rollouts, sites, stops
 from pneumoscope.store.rollouts import State
 
 #: Of the members of a bundle's zip, so that one bundle is always one zip.
@@ -57,6 +57,7 @@ def roll_out(db: sa.Connection, model: str, *, canaries: Sequence[str], shares: 
     offered = rollouts.find_offer(db, model=model)
     if offered is None:
         raise Rejected(f"No bundle {model!r} is offered; `pneumoscope hub offer` does so.", code="offer-unknown")
+    _must_not_be_stopped(db, model)
     members = sites.members(db)
     chosen = list(dict.fromkeys(sites.find(db, wanted)["id"] for wanted in canaries))
     if not chosen or set(chosen) - set(members):
@@ -89,6 +90,7 @@ def pause(db: sa.Connection, row: sa.RowMapping, *, actor: str, reason: str = ""
 def resume(db: sa.Connection, row: sa.RowMapping, hub: Hub, *, actor: str, reason: str = "") -> None:
     """Let it go on; where its gate had paused it, what broke the gate counts no more. Raises Rejected."""
     _must_be(row, State.PAUSED)
+    _must_not_be_stopped(db, row["model"])
     window_s = hub.policy.window_s
     go_on_again(db, row, evidence_since=window_start(now(), window_s=window_s) + timedelta(seconds=window_s))
     _noted(db, row, actor=actor, act="resume", reason=reason)
@@ -110,6 +112,38 @@ def back_site(db: sa.Connection, row: sa.RowMapping, wanted: str, *, actor: str,
     if not rollouts.take_out(db, row["id"], site["id"]):
         raise Rejected(f"{title} is not in this roll-out.", code="site-not-in-rollout")
     _noted(db, row, actor=actor, act="back", reason=f"{title} alone{': ' if reason else ''}{reason}")
+
+
+def stop(db: sa.Connection, model: str, *, actor: str, reason: str) -> str:
+    """Have every site take a model out of service; a roll-out of it is paused. Returns the id. Raises Rejected."""
+    stop_id, said = stops.add(db, model, actor=actor, reason=reason), " ".join(reason.split())
+    for row in rollouts.everything(db):
+        if row["model"] == model and row["state"] == State.RUNNING:
+            pause(db, row, actor=actor, reason=f"the model is to be stopped everywhere: {said}")
+    audit.record(db, action="fleet", actor=actor, detail=f"{model} is to be stopped at every site: {said}")
+    return stop_id
+
+
+def lift(db: sa.Connection, row: sa.RowMapping, *, actor: str, reason: str = "") -> None:
+    """Ask sites no more to have a model stopped; it comes back nowhere by that. Raises Rejected."""
+    if row["lifted_at"] is not None:
+        raise Rejected(f"The stop of {row['model']} was lifted before.", code="stop-unknown")
+    stops.lift(db, row["id"], actor=actor)
+    detail = f"The stop of {row['model']} was lifted{': ' if reason else ''}{reason}"
+    audit.record(db, action="fleet", actor=actor, detail=detail)
+
+
+def find_stop(db: sa.Connection, model: str) -> sa.RowMapping:
+    """The stop of a model that stands. Raises Rejected."""
+    row = stops.of_model(db, model)
+    if row is None:
+        raise Rejected(f"No stop of {model!r} stands.", code="stop-unknown")
+    return row
+
+
+def _must_not_be_stopped(db: sa.Connection, model: str) -> None:
+    if stops.of_model(db, model) is not None:
+        raise Rejected(f"{model} is to be stopped at every site; lift that first.", code="stop-stands")
 
 
 def _must_be(row: sa.RowMapping, *allowed: State) -> None:

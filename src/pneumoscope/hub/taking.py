@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import anyio.to_thread
 import sqlalchemy as sa
@@ -11,7 +12,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from pneumoscope.errors import PneumoscopeError, RetryLater
 from pneumoscope.fleet.messages import Orders, Policy, Report
-from pneumoscope.store import Database, now, pool_tasks, rollouts, site_alarms, sites, windows
+from pneumoscope.store import Database, now, pool_tasks, rollouts, site_alarms, sites, stops, windows
+from pneumoscope.store.site_alarms import WINDOW_CHANGED, WINDOW_OVERLAPS
 from pneumoscope.store.sites import Caller
 from pneumoscope.store.windows import Received
 
@@ -35,17 +37,18 @@ def take(db: sa.Connection, said: Sequence[Said], *, policy: Policy) -> list[Ans
     # a site that calls twice at once has one row: the later report is what it said last
     last = {one.caller.site: one.report for one in said if one.caller.site in known}
     received = [
-        Received(site=one.caller.site, province=known[one.caller.site]["province"], windows=one.report.windows)
+        Received(site=row["id"], province=row["province"], until=row["windows_until"], windows=one.report.windows)
         for one in said
-        if one.caller.site in known
+        if (row := known.get(one.caller.site)) is not None
     ]
     kept = windows.keep(db, received)
-    site_alarms.changed(db, kept.changed)
+    site_alarms.not_taken(db, {WINDOW_CHANGED: kept.changed, WINDOW_OVERLAPS: kept.overlapping})
     site_alarms.told(db, {site: report.alarms for site, report in last.items()})
-    sites.heard(db, [_columns(known[site], serial, report) for site, serial, report in _latest(said, known)])
+    until = {site: kept.until.get(site, row["windows_until"]) for site, row in known.items()}
+    sites.heard(db, [_columns(known[site], serial, report, until[site]) for site, serial, report in _latest(said, known)])
     wishes = rollouts.answered(db, last, {site: report.wish for site, report in last.items() if report.wish})
     pools = pool_tasks.exchange(db, {site: report.pool for site, report in last.items() if report.pool})
-    moment = now()
+    moment, stopped = now(), stops.told(db)
     return [
         Orders(
             now=moment,
@@ -55,6 +58,8 @@ def take(db: sa.Connection, said: Sequence[Said], *, policy: Policy) -> list[Ans
             policy=policy,
             kept=tuple(sorted(set(kept.kept.get(row["id"], ())))),
             wish=wishes.get(row["id"]),
+            stops=stopped,
+            windows_until=until[row["id"]],
             pool=pools.get(row["id"]),
         )
         if (row := known.get(one.caller.site)) is not None and one.caller.serial in (row["serial"], row["next_serial"])
@@ -68,7 +73,7 @@ def _latest(said: Sequence[Said], known: dict[str, sa.RowMapping]) -> list[tuple
     return list(found.values())
 
 
-def _columns(row: sa.RowMapping, serial: str, report: Report) -> dict[str, object]:
+def _columns(row: sa.RowMapping, serial: str, report: Report, until: datetime | None) -> dict[str, object]:
     """What a site's row holds of its last report; a renewed certificate that is shown takes the place of the old one."""
     renewed = serial == row["next_serial"]
     service, health = report.service, report.health
@@ -77,6 +82,7 @@ def _columns(row: sa.RowMapping, serial: str, report: Report) -> dict[str, objec
         "serial": serial if renewed else row["serial"],
         "next_serial": "" if renewed else row["next_serial"],
         "heard_at": now(),
+        "windows_until": until,
         "health": health.model_dump(mode="json"),
         "service": service.model_dump(mode="json"),
         "model": service.model,

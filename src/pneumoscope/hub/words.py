@@ -7,7 +7,8 @@ from markupsafe import Markup
 
 from pneumoscope.fleet import alarms
 from pneumoscope.fleet.messages import Alarm
-from pneumoscope.store.site_alarms import WINDOW_CHANGED
+from pneumoscope.store.site_alarms import WINDOW_CHANGED, WINDOW_OVERLAPS
+from pneumoscope.store.stops import Heed
 
 MODES = {"live": "in service", "shadow": "in shadow", "stopped": "stopped", "": "not heard yet"}
 TOLD = {
@@ -20,13 +21,22 @@ TOLD = {
     "back": "back",
     "stopped": "stopped",
 }
-WISHES = {"": "nothing yet", "shadow": "run in shadow", "live": "put in service", "back": "go back", "stop": "stop"}
+WISHES = {"": "nothing yet", "shadow": "run in shadow", "live": "put in service", "back": "go back"}
+HEEDS = {
+    Heed.SERVES: "in service still",
+    Heed.UNHEARD: "in service, not heard since",
+    Heed.SHADOW: "reads in shadow, shows nothing",
+    Heed.TRIES: "tried beside another",
+    Heed.STOPPED: "stopped",
+}
 
 
 def alarm_words(row: sa.RowMapping) -> str:
     """Why a site is in trouble: what was found, since when, and against which limit."""
     if row["kind"] == WINDOW_CHANGED:
         return "A window came again with other content; what came first is kept."
+    if row["kind"] == WINDOW_OVERLAPS:
+        return "A window begins before another one ended; it is not taken, so that no study counts twice."
     facts = {name: row[name] for name in ("kind", "subject", "since", "value", "limit")}
     return alarms.words(Alarm(**facts))
 

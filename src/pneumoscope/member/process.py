@@ -13,6 +13,7 @@ from pneumoscope.loops import every, steady_s, stop_event
 from pneumoscope.member.guarding import Guarding
 from pneumoscope.member.health import Looking
 from pneumoscope.member.reporting import Reporting
+from pneumoscope.member.stopping import Stopping
 from pneumoscope.member.wishes import Wishes
 from pneumoscope.opening import open_store
 from pneumoscope.store import Database, processes
@@ -31,6 +32,7 @@ def run(settings: Settings) -> None:
     store = open_store(settings)
     pulse = _Pulse(store.database)
     looking, wishes, guarding = Looking(settings, store), Wishes(settings, store), Guarding(settings, store)
+    stopping = Stopping(settings, store)
     reporting = Reporting(settings, store, looking, wishes.state)
     log.info("The member starts", process_id=pulse.process_id)
     pause_s = steady_s(settings.node.pace)
@@ -38,6 +40,7 @@ def run(settings: Settings) -> None:
         every(pause_s, pulse.beat, stop=stop, name="beat"),
         every(pause_s, looking.listen, stop=stop, name="listen"),
         every(pause_s, wishes.look, stop=stop, name="wishes"),
+        every(pause_s, stopping.look, stop=stop, name="stops"),
         every(WATCH_EVERY_S, guarding.look, stop=stop, name="watch"),
         _at_its_own_pace(reporting, stop=stop),
     ]

@@ -64,7 +64,7 @@ class Reporting:
             self._certificate(place)
             orders = self._report(place)
             policy = orders.policy
-            more = self._close(place, policy) and not self._stuck
+            more = self._close(place, orders) and not self._stuck
         except PneumoscopeError as fault:
             if place is not None and place.days_left <= 0:  # the hub just hangs up
                 return self._failed("certificate-over", "This node's certificate in its fleet is over.", policy)
@@ -72,15 +72,16 @@ class Reporting:
         every_s = _sane(policy.every_s, EVERY_S)
         return min(CATCH_UP_S, every_s) if more else every_s
 
-    def _close(self, place: Membership, policy: Policy) -> bool:
+    def _close(self, place: Membership, orders: Orders) -> bool:
         """Close windows that are over by the hub's clock and by ours, now that the hub has told its own; whether some wait.
 
         A window is never changed again, and a clock that goes ahead would end it before its readings were made.
         """
         until = now() - max(self._ahead, timedelta(0))
         with self._store.database.begin() as db:
-            window_s = _sane(policy.window_s, WINDOW_S)
-            tellings.close(db, since=place.facts.joined_at, until=until, window_s=window_s)
+            window_s = _sane(orders.policy.window_s, WINDOW_S)
+            since, not_before = place.facts.joined_at, orders.windows_until
+            tellings.close(db, since=since, until=until, window_s=window_s, not_before=not_before)
             waiting = tellings.waiting(db)
         WINDOWS.set(waiting)
         return waiting > 0

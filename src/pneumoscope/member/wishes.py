@@ -83,8 +83,6 @@ class Wishes:
         done = self._done if self._done and self._done.state.rollout == wish.rollout else None
         if wish.kind is WishKind.BACK:
             self._back(wish, done)
-        elif wish.kind is WishKind.STOP:
-            self._stop(wish, done)
         elif wish.offer is not None and not (done and done.state.stage is WishStage.REFUSED):
             held = done.model if done and done.kind is not WishKind.BACK else ""
             if self._shadow(place, wish, wish.offer, held=held) and wish.kind is WishKind.LIVE:
@@ -180,15 +178,6 @@ class Wishes:
                 service.withdraw(db, **own, default_model=self._model)
                 service.back(db, **own, default_model=self._model)
         self._note(wish, WishStage.BACK, model=model)
-
-    def _stop(self, wish: Wish, done: _Done | None) -> None:
-        if done and done.kind is WishKind.STOP and done.state.stage is WishStage.STOPPED:
-            return
-        with self._store.database.begin() as db:
-            if service.current(db, self._model).mode is not Mode.STOPPED:
-                reason = _reason(wish, "taken out of service at the wish of the hub")
-                service.stop(db, actor=service.HUB, reason=reason, rollout=wish.rollout, default_model=self._model)
-        self._note(wish, WishStage.STOPPED, model=done.model if done else "")
 
     def _refuse(self, wish: Wish, offer: Offer, fault: PneumoscopeError) -> None:
         log.error(f"A bundle of the hub was refused. {fault}", code=fault.code, rollout=wish.rollout)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from pneumoscope.config import Settings
+from pneumoscope.fleet import orders
 from pneumoscope.member import membership
 from pneumoscope.member.line import client, reaching
 from pneumoscope.member.membership import Membership
@@ -44,6 +45,9 @@ def _fleet(settings: Settings, database: Database) -> Finding:
     who = {"people": "two people here put a model of the hub in service", "hub": "the hub puts its models in service"}
     text = f"{facts.title}, {facts.province}: {state.model} is {state.mode}; {who[settings.fleet.promotion]}"
     text += f"; {waiting} windows wait for the hub." if waiting else "."
+    for stop in orders.stops(settings.node.folder):
+        if state.is_live and stop.model == state.model:
+            return "wrong", f"{text} The hub asks that it be taken out of service: {stop.reason}"
     return ("good" if state.is_live else "look"), text
 
 
@@ -60,11 +64,11 @@ def _hub(settings: Settings, place: Membership) -> Finding:
             place.tls().wrap_socket(plain, server_hostname=url.hostname),
         ):
             pass
-    orders = membership.orders(place.folder)
-    if orders is None:
+    last = membership.orders(place.folder)
+    if last is None:
         return "look", f"{url.hostname} answers; no report was taken yet."
-    if now() - orders.now > SILENCE:
-        return "look", f"{url.hostname} answers; the last report that it took was at {orders.now:%Y-%m-%d %H:%M} UTC."
+    if now() - last.now > SILENCE:
+        return "look", f"{url.hostname} answers; the last report that it took was at {last.now:%Y-%m-%d %H:%M} UTC."
     return "good", f"{url.hostname} answers, and takes reports."
 
 

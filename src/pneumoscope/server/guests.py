@@ -1,6 +1,7 @@
 """Guests: a reader of another hospital, who comes by a link with a secret, sees one study, and gives one answer."""
 
 import re
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import parse_qsl
 
@@ -18,11 +19,13 @@ from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right
 from pneumoscope.server.visitor import Visitor
-from pneumoscope.store import Store, pool
+from pneumoscope.store import Store, attempts, pool
 from pneumoscope.store.pool import Who
 from pneumoscope.store.schema import reading
 
 ENTRANCE = "/guest/"
+#: Wrong links from one address before it has to wait, and how long.
+TRIES, PAUSE = 20, timedelta(minutes=15)
 _GRANTED = frozenset({Right.OPEN, Right.JUDGE})
 _OF_READING = re.compile(r"/readings/([0-9a-f-]{36})/([A-Za-z0-9._-]+)")
 _ROOT, _UID = "/dicom-web/studies", "StudyInstanceUID"
@@ -100,9 +103,16 @@ def welcome(request: Request, offer_id: str, secret: str = "") -> Response:
 @router.post("/guest/{offer_id}")
 def enter(request: Request, desk: AtDesk, offer_id: str, secret: Annotated[str, Form(max_length=100)] = "") -> Response:
     """Go on, to the study."""
+    address = visitor_of(request).address
+    tries = attempts.key("guest", address)
     with desk.store.database.begin() as db:
-        token = pool.enter(db, offer_id, secret, address=visitor_of(request).address)
+        if not attempts.enter(db, {tries: TRIES}, pause=PAUSE):  # else whoever likes would fill the trail
+            wait = {"Retry-After": f"{PAUSE.total_seconds():.0f}"}
+            raise Problem(429, "too-many-tries", "Too many wrong links came from this address; wait a while.", headers=wait)
+        token = pool.enter(db, offer_id, secret, address=address)
         row = pool.guest(db, token) if token else None
+        if row is not None:
+            attempts.take_back(db, tries)
     if token is None or row is None:
         return page(request, "guest.html", status=404, offer_id="", secret="", state="over")
     response = RedirectResponse(f"/studies/{row[_UID]}", 303)

@@ -49,8 +49,9 @@ def _standing(db: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
         | {
             "deliveries": [dict(found) for found in outbox.of_reading(db, reading["id"])],
             "answers": answers(db, reading["id"]),
+            "superseded": place > 0,  # by a version of later images, or of another reading, whatever became of that
         }
-        for reading in readings.versions(db, uid)
+        for place, reading in enumerate(readings.versions(db, uid))
     ]
     return {"study": dict(row), "readings": versions, "aside": [dict(found) for found in studies.aside_of(db, uid)]}
 

@@ -50,27 +50,30 @@ class _FromDatabase(Collector):
     def collect(self) -> Iterator[Metric]:
         living = self._desk.pulse.living()
         with self._desk.store.database.look() as db:
-            yield _by("pneumoscope_studies", "Studies, by state.", ["state"], _count(db, study.c.state), list(StudyState))
-            yield _by("pneumoscope_readings", "Readings, by state.", ["state"], _count(db, reading.c.state), list(ReadingState))
+            yield gauge("pneumoscope_studies", "Studies, by state.", ["state"], _count(db, study.c.state), list(StudyState))
+            yield gauge(
+                "pneumoscope_readings", "Readings, by state.", ["state"], _count(db, reading.c.state), list(ReadingState)
+            )
             yield GaugeMetricFamily("pneumoscope_images", "Objects in the archive.", value=_rows(db))
             counts = {tuple(key): n for *key, n in _grouped(db, delivery.c.destination, delivery.c.state)}
-            yield _by("pneumoscope_deliveries", "Deliveries, by destination and state.", ["destination", "state"], counts)
+            yield gauge("pneumoscope_deliveries", "Deliveries, by destination and state.", ["destination", "state"], counts)
             yield _oldest(db, "pneumoscope_oldest_waiting_delivery_age_seconds", delivery, DeliveryState.WAITING)
             yield _oldest(db, "pneumoscope_oldest_waiting_reading_age_seconds", reading, ReadingState.WAITING)
             models = dict.fromkeys(_models(db), 1)
-            yield _by("pneumoscope_model_info", "Models that made readings, by version.", ["model", "device_uid"], models)
+            yield gauge("pneumoscope_model_info", "Models that made readings, by version.", ["model", "device_uid"], models)
         kinds = {(kind,): living[kind] for kind in ("receiver", "server", "worker", "member")}
-        yield _by("pneumoscope_processes_alive", "Processes that live, by kind.", ["kind"], kinds)
+        yield gauge("pneumoscope_processes_alive", "Processes that live, by kind.", ["kind"], kinds)
         free = self._desk.store.files.free_share()
         yield GaugeMetricFamily("pneumoscope_disk_free_share", "Part of the disk that is free, 0 to 1.", value=free)
-        yield _by("pneumoscope_build_info", "The software.", ["version"], {(__version__,): 1})
+        yield gauge("pneumoscope_build_info", "The software.", ["version"], {(__version__,): 1})
 
 
-def _by(
-    name: str, text: str, labels: list[str], counts: Mapping[Any, int], always: list[str] | None = None
+def gauge(
+    name: str, text: str, labels: list[str], counts: Mapping[Any, float], always: list[str] | None = None
 ) -> GaugeMetricFamily:
+    """One with a value for each of these labels; ``always``: labels that are 0 where they are not counted."""
     family = GaugeMetricFamily(name, text, labels=labels)
-    zeros: dict[Any, int] = {(str(state),): 0 for state in always or ()}
+    zeros: dict[Any, float] = {(str(state),): 0 for state in always or ()}
     for key, value in sorted((zeros | dict(counts)).items()):
         family.add_metric(key, value)
     return family

@@ -40,13 +40,12 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
     with desk.store.database.look() as db:
         stamp = looking.mark(db, row)  # before: a page that is newer than its mark says so at worst
         found = looking.whole(db, row)
-        held = row["state"] == StudyState.HELD
-        others = [] if held or visitor_of(request).guest else worklist.earlier(db, row)
+        # an earlier version that was live is shown, as it was delivered; where there is none, nobody saw a model's word
+        shown = next((reading for reading in found["readings"] if reading["state"] == ReadingState.READ), None)
+        blind = row["state"] == StudyState.HELD and shown is None
+        others = [] if blind or visitor_of(request).guest else worklist.earlier(db, row)
         offer = pool.panel(request, db, study)
-        mine = _own_verdict(db, request, study) if held else ""
-    # of a study that is held no model's word is shown, nor that of an earlier version
-    versions = [] if held else found["readings"]
-    shown = next((reading for reading in versions if reading["state"] == ReadingState.READ), None)
+        mine = _own_verdict(db, request, study) if blind else ""
     document = _document(desk, shown) if shown else None
     deliveries = found["readings"][0]["deliveries"] if found["readings"] else []
     answer = page(
@@ -62,7 +61,7 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
         kept=_kept,
         judging=review.panel(request),
         offer=offer,
-        held=held,
+        blind=blind,
         verdicts=verdicts.ALLOWED,
         my_verdict=mine,
         dicomweb=PREFIX,

@@ -13,8 +13,8 @@ from pneumoscope.server.dicomweb.paths import Study
 from pneumoscope.server.journal import visitor_of
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rights import Right, needs
-from pneumoscope.store import audit, verdicts
-from pneumoscope.store.schema import StudyState
+from pneumoscope.store import audit, readings, verdicts
+from pneumoscope.store.schema import ReadingState, StudyState
 
 router = APIRouter()
 MOST_BODY_BYTES = 4096
@@ -48,7 +48,9 @@ def _from_json(body: bytes) -> object:
 def _keep(request: Request, desk: Desk, study: str, category: Answer) -> Response:
     visitor, row = visitor_of(request), acts.study_row(request, study)
     by_page = bool(visitor.account_id or visitor.guest)
-    if by_page and row["state"] != StudyState.HELD:
+    with desk.store.database.look() as db:
+        shown = any(version["state"] == ReadingState.READ for version in readings.versions(db, study))
+    if by_page and (shown or row["state"] != StudyState.HELD):
         raise Problem(409, "not-blind", "The reading of this study is shown; blind verdicts are given while it is held.")
     with desk.store.database.begin() as db:
         verdict_id = verdicts.add(db, study, category, reader=visitor.actor, source="page" if by_page else "report")

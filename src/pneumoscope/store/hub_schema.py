@@ -30,6 +30,7 @@ site = sa.Table(
     text("next_serial"),  # of one that was renewed and not shown yet
     Column("certificate_until", Moment),
     Column("heard_at", Moment, index=True),
+    Column("windows_until", Moment),  # where its last window ended, and none may begin before
     Column("health", sa.JSON),
     Column("service", sa.JSON),
     text("model"),
@@ -111,6 +112,19 @@ offer = sa.Table(
     Column("key", Text, nullable=False),  # in the file store
     text("signer"),
     Column("offered_at", Moment, nullable=False),
+)
+
+#: A model that is to be in service nowhere, until the stop is lifted.
+stop = sa.Table(
+    "stop",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("model", String(140), nullable=False, index=True),  # name and version
+    text("reason"),  # which readers everywhere are shown
+    text("actor"),
+    Column("at", Moment, nullable=False),
+    text("lifted_by"),
+    Column("lifted_at", Moment),
 )
 
 #: One model on its way through the fleet, stage by stage.

@@ -160,12 +160,30 @@ def enter(db: sa.Connection, offer_id: str, secret: str, *, address: str) -> str
     """A guest comes by the link: a token for their browser, in place of any before; None where it does not hold."""
     row = _standing(db, sa.and_(pool_offer.c.id == offer_id, pool_offer.c.secret_hash == _hash(secret)))
     if row is None:
+        _refuse(db, offer_id, address=address)
         return None
     token = secrets.token_urlsafe(32)
     db.execute(pool_offer.update().where(pool_offer.c.id == offer_id).values(session_hash=_hash(token), state="opened"))
     who = Who(actor=guest_name(row), address=address)
-    _note(db, who, f"Task {offer_id} was opened by its link.", StudyInstanceUID=row["StudyInstanceUID"])
+    again = " again: who opened it before sees the study no more" if row["state"] == "opened" else ""
+    _note(db, who, f"Task {offer_id} was opened by its link{again}.", StudyInstanceUID=row["StudyInstanceUID"])
     return token
+
+
+def _refuse(db: sa.Connection, offer_id: str, *, address: str) -> None:
+    """Note a link that does not hold. Nothing of what a stranger sent is kept but the name of a task that was offered here."""
+    row = db.execute(sa.select(pool_offer).where(pool_offer.c.id == offer_id)).mappings().first()
+    if row is None:
+        detail = "A link of a task that was never offered here was refused."
+    elif row["state"] not in LIVE or row["until"] <= now():
+        outcome = row["state"] if row["state"] not in LIVE else Outcome.EXPIRED
+        detail = f"The link of task {offer_id}, which is over ({outcome}), was refused."
+    elif row["state"] == "open":
+        detail = f"A link of task {offer_id}, which nobody was invited to, was refused."
+    else:
+        detail = f"A wrong link of task {offer_id} was refused."
+    study = row["StudyInstanceUID"] if row else ""
+    audit.record(db, action=ACTION, outcome="refused", address=address, StudyInstanceUID=study, detail=detail)
 
 
 def guest(db: sa.Connection, token: str) -> sa.RowMapping | None:

@@ -11,7 +11,7 @@ from pneumoscope.errors import Rejected
 from pneumoscope.fleet.messages import AlarmKind, Mode, Offer, Role, Wish, WishKind, WishState
 from pneumoscope.store import now
 from pneumoscope.store.fleet_schema import alarm
-from pneumoscope.store.hub_schema import offer, rollout, rollout_act, rollout_site, site, window_total
+from pneumoscope.store.hub_schema import offer, rollout, rollout_act, rollout_site, site, stop, window_total
 
 
 class State(StrEnum):
@@ -171,8 +171,9 @@ def add_late(db: sa.Connection, rollout_id: str, *, stage: int, wish: WishKind |
 
 def answered(db: sa.Connection, site_ids: Iterable[str], told: dict[str, WishState]) -> dict[str, Wish]:
     """Keep what sites say of roll-outs, and what each is wished to do, by site."""
+    stopped = sa.exists().where(stop.c.model == rollout.c.model, stop.c.lifted_at.is_(None)).label("stopped")
     query = (
-        sa.select(rollout_site, rollout.c.state, rollout.c.model, offer.c.sha256, offer.c.size_bytes)
+        sa.select(rollout_site, rollout.c.state, rollout.c.model, offer.c.sha256, offer.c.size_bytes, stopped)
         .join(rollout, rollout.c.id == rollout_site.c.rollout)
         .join(offer, offer.c.sha256 == rollout.c.sha256)
         .where(rollout_site.c.site.in_(list(site_ids)))
@@ -242,4 +243,6 @@ def _wish(row: sa.RowMapping) -> Wish:
     kind = WishKind(row["wish"])
     shown = kind in (WishKind.SHADOW, WishKind.LIVE)
     offered = Offer(model=row["model"], sha256=row["sha256"], size_bytes=row["size_bytes"]) if shown else None
-    return Wish(rollout=row["rollout"], kind=kind, offer=offered, paused=shown and row["state"] == State.PAUSED)
+    return Wish(
+        rollout=row["rollout"], kind=kind, offer=offered, paused=shown and (row["stopped"] or row["state"] == State.PAUSED)
+    )

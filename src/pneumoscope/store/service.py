@@ -101,6 +101,12 @@ def last(db: sa.Connection, act: str) -> sa.RowMapping | None:
     return db.execute(query).mappings().first()
 
 
+def was_heeded(db: sa.Connection, stop_id: str) -> bool:
+    """Whether a stop of the hub was done here; what people decided since stands."""
+    done = (service_act.c.actor == HUB, service_act.c.act.in_(("stop", "withdraw")), service_act.c.rollout == stop_id)
+    return db.execute(sa.select(service_act.c.id).where(*done).limit(1)).first() is not None
+
+
 def keep(db: sa.Connection) -> None:
     """Nothing is decided until this transaction ends: what it files, it files while the state that it saw holds."""
     _lock(db, shared=True)

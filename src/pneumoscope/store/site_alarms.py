@@ -13,7 +13,10 @@ from pneumoscope.store.hub_schema import site
 
 #: A window came again with other content than it had; found by the hub alone.
 WINDOW_CHANGED = "window-changed"
-OWN = (AlarmKind.SILENT.value, WINDOW_CHANGED)
+#: A window begins before another ended; found by the hub alone.
+WINDOW_OVERLAPS = "window-overlaps"
+_NOT_TAKEN = (WINDOW_CHANGED, WINDOW_OVERLAPS)
+OWN = (AlarmKind.SILENT.value, *_NOT_TAKEN)
 
 
 def told(db: sa.Connection, reported: Mapping[str, Sequence[Alarm]]) -> None:
@@ -32,7 +35,7 @@ def told(db: sa.Connection, reported: Mapping[str, Sequence[Alarm]]) -> None:
                 new.append({"site": site_id, "kind": key[1], "subject": key[2], "since": one.since, **values})
             elif (held[key]["value"], held[key]["limit"]) != (one.value, one.limit):
                 moved.append({"id_": held[key]["id"], "value_": one.value, "limit_": one.limit})
-    ended = [row["id"] for key, row in held.items() if key not in seen and key[1] != WINDOW_CHANGED]
+    ended = [row["id"] for key, row in held.items() if key not in seen and key[1] not in _NOT_TAKEN]
     _write(db, new=new, moved=moved, ended=ended)
 
 
@@ -46,13 +49,13 @@ def _write(db: sa.Connection, *, new: list[dict[str, Any]], moved: list[dict[str
         db.execute(alarm.update().where(alarm.c.id.in_(ended)).values(ended_at=now()))
 
 
-def changed(db: sa.Connection, windows: Iterable[tuple[str, datetime]]) -> None:
-    """Note windows that came again with other content, each once."""
-    for site_id, start in windows:
-        same = sa.and_(alarm.c.site == site_id, alarm.c.kind == WINDOW_CHANGED)
+def not_taken(db: sa.Connection, windows: Mapping[str, Iterable[tuple[str, datetime]]]) -> None:
+    """Note windows that were not taken, by kind, each once."""
+    for kind, site_id, start in ((kind, *window) for kind, some in windows.items() for window in some):
+        same = sa.and_(alarm.c.site == site_id, alarm.c.kind == kind)
         subject = f"{start:%Y-%m-%d %H:%M}"
         if not db.execute(sa.select(alarm.c.id).where(same, alarm.c.subject == subject)).first():
-            db.execute(alarm.insert().values(site=site_id, kind=WINDOW_CHANGED, subject=subject, since=now()))
+            db.execute(alarm.insert().values(site=site_id, kind=kind, subject=subject, since=now()))
 
 
 def silent(db: sa.Connection, *, since: datetime) -> list[str]:
@@ -69,9 +72,9 @@ def silent(db: sa.Connection, *, since: datetime) -> list[str]:
     return [row.title for row in rows]
 
 
-def end_changed(db: sa.Connection, site_id: str) -> int:
-    """A person has seen the windows that changed; how many."""
-    open_ = sa.and_(alarm.c.site == site_id, alarm.c.kind == WINDOW_CHANGED, alarm.c.ended_at.is_(None))
+def end_not_taken(db: sa.Connection, site_id: str) -> int:
+    """A person has seen the windows that were not taken; how many."""
+    open_ = sa.and_(alarm.c.site == site_id, alarm.c.kind.in_(_NOT_TAKEN), alarm.c.ended_at.is_(None))
     return db.execute(alarm.update().where(open_).values(ended_at=now())).rowcount
 
 

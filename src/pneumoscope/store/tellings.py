@@ -37,10 +37,15 @@ class Span:
         return sa.and_(column >= self.start, column < self.end)
 
 
-def close(db: sa.Connection, *, since: datetime, until: datetime, window_s: float) -> int:
-    """Make the windows that are over at ``until``, the first of all beginning with that of ``since``; returns how many."""
+def close(db: sa.Connection, *, since: datetime, until: datetime, window_s: float, not_before: datetime | None = None) -> int:
+    """Make the windows that are over at ``until``, each beginning where the last ended; returns how many.
+
+    The first of all begins with that of ``since``; none before ``not_before``, where the hub's end, since this database may be
+    an older one than the hub heard from.
+    """
     last = db.execute(sa.select(sa.func.max(fleet_window.c.end))).scalar()
     start, made = last or window_start(since, window_s=window_s), 0
+    start = max(start, not_before or start)
     while made < AT_ONCE:
         # aligned again after the length of windows was changed
         span = Span(start=start, end=window_start(start, window_s=window_s) + timedelta(seconds=window_s))

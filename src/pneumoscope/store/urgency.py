@@ -3,8 +3,8 @@
 A clinician's emergency goes first. Then comes what the reading says: signs, studies that could not be judged and that so far
 nobody has looked at, indeterminate ones, those without a result yet, and last those without a sign. Among signs and among
 indeterminate studies the most involved lungs go first, in the steps of the severity bands; among equals the priority decides,
-and then who has waited longest. A study whose reading is held counts as one without a result. Waiting never lets a clear scan
-pass a sign. What a person has answered comes after all else.
+and then who has waited longest. Of a study whose reading is held the last version that was shown counts. Waiting never lets a
+clear scan pass a sign. What a person has answered comes after all else.
 """
 
 import sqlalchemy as sa
@@ -53,6 +53,6 @@ def refresh(db: sa.Connection, StudyInstanceUID: str) -> None:
     )
     own = study.c.StudyInstanceUID == StudyInstanceUID
     row = db.execute(sa.select(study.c.state, study.c.priority).where(own)).mappings().one()
-    found = None if row["state"] == StudyState.HELD else db.execute(result).mappings().first()
+    found = db.execute(result).mappings().first()
     place = rank(**row, **(dict(found) if found else {}))
     db.execute(study.update().where(own).values(rank=place))

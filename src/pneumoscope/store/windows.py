@@ -26,35 +26,48 @@ FILLED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """Windows of one report."""
+    """Windows of one report. ``until``: where those that are held end, None where there are none."""
 
     site: str
     province: str
+    until: datetime | None
     windows: Sequence[Window]
 
 
 @dataclass(kw_only=True)
 class Kept:
-    """Starts of windows that are kept, by site, and those that came again with other content."""
+    """Starts of windows that need not be sent again, by site; and of those, what was not taken.
+
+    ``changed``: came again with other content. ``overlapping``: begin before another ended, so that a study would count twice.
+    ``until``: where each site's windows end now.
+    """
 
     kept: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
     changed: list[tuple[str, datetime]] = field(default_factory=list)
+    overlapping: list[tuple[str, datetime]] = field(default_factory=list)
+    until: dict[str, datetime] = field(default_factory=dict)
 
 
 def keep(db: sa.Connection, received: Iterable[Received]) -> Kept:
-    """Keep windows once; what came first holds."""
+    """Keep windows once, each site's one after the other; what came first holds."""
     told = Kept()
     coming = {(one.site, window.start): (one, window) for one in received for window in reversed(one.windows)}
     if not coming:
         return told
-    held = _held(db, coming)
+    held, until = _held(db, coming), {one.site: one.until for one, _ in coming.values()}
     fresh = []
-    for key, (one, window) in coming.items():
+    for key in sorted(coming):
+        one, window = coming[key]
         told.kept[one.site].append(window.start)
-        if key not in held:
+        last = until[one.site]
+        if key in held:
+            if Window.model_validate_json(held[key]) != window:
+                told.changed.append(key)
+        elif last is not None and window.start < last:
+            told.overlapping.append(key)
+        else:
             fresh.append((one, window))
-        elif Window.model_validate_json(held[key]) != window:
-            told.changed.append(key)
+            until[one.site] = told.until[one.site] = window.end
     if fresh:
         _add(db, fresh)
     return told

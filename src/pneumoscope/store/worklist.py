@@ -86,7 +86,7 @@ def earlier(db: sa.Connection, row: sa.RowMapping, *, limit: int = 50) -> list[s
 
 
 def _joined() -> sa.FromClause:
-    """Studies beside the last of their readings that has a result; a study whose latest is held shows none."""
+    """Studies beside the last of their readings that has a result."""
     other = reading.alias("other")
     last = (
         sa.select(sa.func.max(other.c.version))
@@ -95,7 +95,7 @@ def _joined() -> sa.FromClause:
         .scalar_subquery()
     )
     own = sa.and_(reading.c.StudyInstanceUID == study.c.StudyInstanceUID, reading.c.version == last)
-    return study.outerjoin(reading, sa.and_(own, study.c.state != StudyState.HELD))
+    return study.outerjoin(reading, own)
 
 
 def _conditions(db: sa.Connection, wanted: Wanted) -> list[Condition]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -27,10 +28,13 @@ from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
 from pneumoscope.store import Database, now
 from pneumoscope.store.hub_schema import invitation
 
+MONITOR = "monitor-token-0123456789"
+
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running_hub(tmp_path_factory.mktemp("hub")) as found:
+    program = f'[[http.programs]]\nname = "watcher"\ntoken = "{MONITOR}"\nroles = ["monitor"]\n'
+    with running_hub(tmp_path_factory.mktemp("hub"), more=program) as found:
         yield found
 
 
@@ -125,6 +129,12 @@ def test_what_is_wrong_with_a_report_is_said_without_its_content(hub: Running, s
         assert "score has 7 bins, not 10" in odd.json()["message"]
         large = client.post("/report", content=b" " * (2 * 2**20 + 1))
         assert large.status_code == 413
+    context = ssl.create_default_context(cafile=hub.settings.node.folder / "hub" / "authority.pem")
+    headers = {"authorization": f"Bearer {MONITOR}"}
+    told = httpx.get(f"{hub.pages}/metrics", headers=headers, verify=context).text
+    for outcome, number in {"report-version": 1, "report-wrong": 2, "body-too-large": 1}.items():
+        assert f'pneumoscope_hub_reports_total{{outcome="{outcome}"}} {number}.0' in told
+    assert re.search(r'pneumoscope_hub_reports_total\{outcome="taken"\} [1-9]', told)
 
 
 def test_people_log_in_before_they_see_anything(hub: Running) -> None:

@@ -10,13 +10,13 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 from starlette.testclient import TestClient
 
-from fleet_maker import DAY, NEW_MODEL, candidate, midnight, model_window, report, window
+from fleet_maker import DAY, MODEL, NEW_MODEL, candidate, midnight, model_window, report, window
 from pneumoscope.config import Http, Hub, HubPolicy, Node, Program, Role, Settings
 from pneumoscope.fleet.messages import Alarm, AlarmKind, Answer, Mode, Offer, Policy, WishStage, WishState
 from pneumoscope.hub import pages, steering
 from pneumoscope.hub.prepare import open_authority, prepare
 from pneumoscope.hub.taking import Said, take
-from pneumoscope.store import Store, accounts, audit, now, passwords, rollouts, sites
+from pneumoscope.store import Store, accounts, audit, now, passwords, rollouts, sites, stops
 from pneumoscope.store.hub_schema import site
 from pneumoscope.store.sites import Caller
 
@@ -90,6 +90,11 @@ def test_the_overview_tells_trouble_shares_and_hidden_counts(hub) -> None:
     assert "<td>200</td><td>50</td>" in hubei
     assert "<b>25.0 %</b>" in hubei
     assert 'class="curve"' in text
+    tile = text.split('class="map"')[1].split("</svg>")[0].split("</a>")[0]
+    assert re.search(
+        r'<a href="/\?.*province=Hubei.*"><g role="img" aria-label="Hubei: 25.0 % with signs, 1 hospital in t', tile
+    )
+    assert 'class="sign"' in tile, "not by colour alone"
     assert 'style="' not in text  # the policy of our pages allows none
 
 
@@ -138,9 +143,11 @@ def test_who_may_see_may_not_act(hub) -> None:
     client, _, callers = hub
     answer = client.post(f"/sites/{callers['First Hospital'].site}/shut-out", headers=as_program(MONITOR))
     assert answer.status_code == 403
-    for path in ("/invite", "/rollouts", "/rollouts/x/pause", "/rollouts/x/resume", "/rollouts/x/back"):
+    acts = ("/rollouts", "/rollouts/x/pause", "/rollouts/x/resume", "/rollouts/x/back", "/stops", "/stops/x/lift")
+    for path in ("/invite", *acts):
+        assert client.post(path, data={"model": "m"}).status_code == 401
         assert client.post(path, data={"model": "m"}, headers=as_program(MONITOR)).status_code == 403
-    for path in ("/", "/rollouts", "/export.csv", "/sites/x"):
+    for path in ("/", "/rollouts", "/export.csv", "/sites/x", "/stops/x"):
         assert client.get(path).status_code == 401
 
 
@@ -176,6 +183,57 @@ def test_an_administrator_steers_a_roll_out_by_buttons(hub) -> None:
         assert any("Roll-out of lung-lesion 2.0.0: pause, a try" in entry["detail"] for entry in audit.entries(db))
 
 
+def test_an_administrator_stops_a_model_everywhere_by_a_button(hub) -> None:
+    client, store, callers = hub
+    headers = as_program(FULL)
+    listed = client.get("/rollouts", headers=headers).text.split('action="/stops"')[1]
+    assert f"<option>{MODEL}</option>" in listed
+    assert client.post("/stops", data={"model": MODEL, "reason": " "}, headers=headers).status_code == 400
+    answer = client.post("/stops", data={"model": MODEL, "reason": "wrong <on> some"}, headers=headers, follow_redirects=False)
+    place = answer.headers["location"]
+    with store.database.begin() as db:
+        take(db, [Said(caller=callers["First Hospital"], report=report(mode=Mode.STOPPED))], policy=Policy())
+    text = client.get(place, headers=headers).text
+    assert "wrong &lt;on&gt; some" in text
+    assert re.search(r"First Hospital.*<span class=\"state stopped\">stopped</span>", text)
+    assert re.search(r"Second Hospital.*in service, not heard since", text)
+    overview = client.get("/", headers=as_program(MONITOR)).text
+    assert re.search(r"is to be out of service everywhere: .*<b>1</b> stopped", overview)
+    assert client.post(f"{place}/lift", headers=headers, follow_redirects=False).status_code == 303
+    assert client.post(f"{place}/lift", headers=headers).status_code == 400
+    assert "is to be out of service" not in client.get("/", headers=headers).text
+    assert client.get("/stops/none", headers=headers).status_code == 404
+    with store.database.look() as db:
+        assert any("is to be stopped at every site: wrong <on> some" in entry["detail"] for entry in audit.entries(db))
+
+
+def test_a_monitor_measures_the_fleet_and_no_site_is_named(hub) -> None:
+    client, store, _ = hub
+    assert client.get("/metrics").status_code == 401
+    text = client.get("/metrics", headers=as_program(MONITOR)).text
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("pneumoscope_hub_"))
+
+    def value(name: str) -> float:
+        return float(told[f"pneumoscope_hub_{name}"])
+
+    members = sum(value(f'sites{{state="{state}"}}') for state in ("live", "shadow", "stopped", "unheard"))
+    assert (members, value('sites{state="invited"}')) == (len(TITLES), 1)
+    assert value('sites_heard{minutes="5"}') == len(TITLES) - 1
+    assert value('sites_heard{minutes="1440"}') == len(TITLES)
+    assert value('report_age_seconds{quantile="0.5"}') < 3600 < 10_000 < value('report_age_seconds{quantile="1"}')
+    assert value('alarms{kind="failures"}') == 1
+    assert value('rollouts{state="back"}') >= 0
+    assert not any(title in text for title in (*TITLES, "Hubei", "Hunan"))
+    with store.database.begin() as db:
+        stop_id = steering.stop(db, MODEL, actor="test", reason="odd")
+    assert (
+        'pneumoscope_hub_stop_sites{heed="unheard",model="lung-lesion 1.0.0"}'
+        in client.get("/metrics", headers=as_program(MONITOR)).text
+    )
+    with store.database.begin() as db:
+        steering.lift(db, stops.get(db, stop_id), actor="test")
+
+
 def test_people_log_in_and_their_forms_are_theirs(hub) -> None:
     client, store, _ = hub
     password = passwords.make()
@@ -194,6 +252,7 @@ def test_people_log_in_and_their_forms_are_theirs(hub) -> None:
     assert "Pneumoscope hub" in page.text
     csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', page.text)
     assert csrf is not None
+    assert client.post("/stops", data={"model": MODEL, "reason": "forged"}).status_code == 403
     form = {"title": "New Hospital", "province": "Hubei"}
     assert client.post("/invite", data=form).status_code == 403
     invited = client.post("/invite", data={"csrf": csrf[1], **form})

@@ -51,6 +51,11 @@ def test_every_verb_does_what_it_says_and_says_what_it_did(config: Path, tmp_pat
     assert "site-not-in-rollout" in run(config, "back", "--site", "Second Hospital", status=3)
     assert "First Hospital goes back" in run(config, "back", "--site", "First Hospital")
     assert "0 sites go back" in run(config, "back")
+    assert "service-reason" in run(config, "stop", model, status=3)
+    assert "hears it with its next report" in run(config, "stop", model, "--reason", "odd scores")
+    assert "stop-stands" in run(config, "roll-out", model, "--canary", "First Hospital", status=3)
+    assert "two people of the site resume it" in run(config, "stop", model, "--lift")
+    assert "stop-unknown" in run(config, "stop", model, "--lift", status=3)
     assert "rollout-unknown" in run(config, "resume", "--rollout", "none", status=3)
     run(config, "export", str(tmp_path / "fleet.csv"))
     assert (

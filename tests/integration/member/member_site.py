@@ -27,6 +27,7 @@ from pneumoscope.member.joining import Joined, join
 from pneumoscope.member.membership import Facts
 from pneumoscope.member.model import default_model
 from pneumoscope.member.reporting import Reporting
+from pneumoscope.member.stopping import Stopping
 from pneumoscope.member.wishes import Wishes
 from pneumoscope.node.prepare import prepare
 from pneumoscope.opening import open_store
@@ -130,6 +131,7 @@ class Site:
     def start(self) -> None:
         """The member's parts, as after a restart."""
         self.wishes, self.guarding = Wishes(self.settings, self.store), Guarding(self.settings, self.store)
+        self.stopping = Stopping(self.settings, self.store)
         self.reporting = Reporting(self.settings, self.store, Looking(self.settings, self.store), self.wishes.state)
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from pneumoscope.fleet.messages import Outcome
 from pneumoscope.server import make_app
 from pneumoscope.store import Database, accounts, audit, now, pool, readings, reviews, sessions, studies, verdicts
 from pneumoscope.store.pool_schema import pool_offer
+from pneumoscope.store.schema import reading
 from pneumoscope.store.sessions import Limits
 
 LIMITS = Limits(idle=timedelta(hours=1), longest=timedelta(hours=1))
@@ -104,8 +105,9 @@ class Two:
         anyio.run(whole)
 
     def hold(self) -> None:
-        """The study is read once more, by a model whose word is not shown."""
+        """The study is read by a model whose word is not shown, and never was."""
         with self.owner.store.database.begin() as db:
+            db.execute(reading.update().where(reading.c.StudyInstanceUID == self.study).values(state="held"))
             reading_id = studies.read_again(db, self.study)
             readings.start(db, reading_id, process_id="worker-x")
             held = {"code": "shadow-mode", "message": "Not released."}
@@ -269,10 +271,18 @@ def test_a_right_ends_at_once(two: Two) -> None:
             with two.owner.store.database.begin() as db:
                 db.execute(pool_offer.update().where(pool_offer.c.state.in_(pool.LIVE)).values(until=now()))
 
+    def refused() -> tuple[str, str]:
+        with two.owner.store.database.look() as db:
+            found = [row for row in audit.entries(db, limit=100_000) if row["action"] == "pool" and row["outcome"] == "refused"]
+        return found[-1]["StudyInstanceUID"], found[-1]["detail"]
+
     async def work() -> None:
         await two.agree()
         for how, outcome in ways.items():
             link = await two.link()
+            path = urlsplit(link).path
+            assert (await two.owner.client().post(path, data={"secret": "guess"})).status_code == 404
+            assert refused() == (two.study, f"A wrong link of task {path.removeprefix('/guest/')} was refused.")
             client = await two.enter(link)
             await end(how)
             assert (await client.get(f"/studies/{two.study}")).status_code == 401
@@ -281,10 +291,16 @@ def test_a_right_ends_at_once(two: Two) -> None:
             parts = urlsplit(link)
             again = await client.post(parts.path, data={"secret": parts.query.removeprefix("secret=")})
             assert again.status_code == 404
+            assert refused()[0] == two.study
+            assert f"which is over ({outcome}), was refused" in refused()[1]
             two.report(2)
             with two.taker.store.database.look() as db:
                 row = pool.takes(db)[0]
             assert (row["state"], row["link"]) == (outcome, ""), how
+        stranger = two.owner.client()
+        answers = [(await stranger.post("/guest/<i>", data={"secret": "guess"})).status_code for _ in range(20)]
+        assert (answers[0], answers[-1]) == (404, 429)
+        assert refused() == ("", "A link of a task that was never offered here was refused.")
 
     two.run(work)
 

@@ -14,7 +14,7 @@ from pneumoscope.fleet.token import Token
 from pneumoscope.hub.authority import Authority
 from pneumoscope.member import membership, reporting
 from pneumoscope.node import fleetcheck
-from pneumoscope.store import Database, alarms, now, service
+from pneumoscope.store import Database, alarms, now, service, site_alarms
 from pneumoscope.store.fleet_schema import fleet_window
 from pneumoscope.store.hub_schema import site_window
 from servers import wait_for
@@ -94,6 +94,28 @@ def test_weeks_of_absence_are_caught_up_once(hub: Running, site: Site) -> None:
     assert 119 <= len(held) <= 121  # an hour may end meanwhile
     assert [(n, window.studies) for n, window in enumerate(held) if window.studies] == [(3, 12), (100, 7)]
     assert all(row["kept_at"] for row in site.windows())
+
+
+def test_a_node_that_lost_its_database_tells_nothing_twice(hub: Running, site: Site) -> None:
+    """It begins where the hub's last window ended, although its own readings of that time are still there."""
+    first = this_hour() - 6 * HOUR
+    site.alter(joined_at=first)
+    site.observe(first + HOUR, 12)
+    for _ in range(3):
+        site.reporting.turn()
+    told = at_hub(hub, site)
+    with site.store.database.begin() as db:
+        db.execute(fleet_window.delete())
+        db.execute(sa.text("DELETE FROM observation WHERE id LIKE '%-11'"))
+    site.start()
+    for _ in range(3):
+        site.reporting.turn()
+    assert at_hub(hub, site)[: len(told)] == told
+    assert all(window["start"] >= told[-1].end for window in site.windows())
+    database = Database(hub.settings.database_url)
+    with database.look() as db:
+        assert site_alarms.of(db, site.facts.site) == []
+    database.close()
 
 
 def test_the_process_says_once_that_the_hub_is_away_and_goes_on(hub: Running, site: Site) -> None:

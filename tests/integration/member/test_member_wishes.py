@@ -177,26 +177,11 @@ def test_what_does_not_pass_is_never_run(tmp_path: Path, hub: Running, site: Sit
     fleet.close()
 
 
-def order(site: Site, kind: WishKind, *, paused: bool = False, offer: Offer | None = None, rollout: str = "0a") -> None:
-    wish = Wish(rollout=rollout, kind=kind, offer=offer, paused=paused)
+def order(site: Site, kind: WishKind, *, offer: Offer | None = None) -> None:
+    wish = Wish(rollout="0a", kind=kind, offer=offer)
     orders = Orders(now=now(), site=site.facts.site, title="a", province="b", wish=wish)
     membership.keep_orders(membership.folder(site.settings), orders)
     site.wishes.look()
-
-
-def test_a_stop_is_done_once_and_people_have_the_last_word(site: Site) -> None:
-    release(site)
-    order(site, WishKind.STOP, paused=True)
-    assert state(site).mode is Mode.LIVE
-    order(site, WishKind.STOP)
-    assert state(site).mode is Mode.STOPPED
-    with site.store.database.begin() as db:
-        service.resume(db, actor="anna", second="bert", reason="it was the scanner")
-    site.start()
-    order(site, WishKind.STOP)
-    assert state(site).mode is Mode.LIVE
-    order(site, WishKind.STOP, rollout="0b")
-    assert state(site).mode is Mode.STOPPED
 
 
 def test_what_people_took_away_does_not_come_again(site: Site) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,12 @@ from pydicom.uid import generate_uid
 from websockets.sync.client import ClientConnection, connect
 
 from collector import Collector, attributes
+from pneumoscope.config import load_settings
 from pneumoscope.dicomjson import Json, text, values
+from pneumoscope.hub.authority import Authority
+from pneumoscope.member import membership
+from pneumoscope.member.membership import Facts
+from pneumoscope.store import now
 from pneumoscope.store.subscriptions import EVERYTHING
 from servers import Node, Orthanc, wait_for
 from workitem_maker import wish
@@ -317,3 +323,27 @@ def test_what_cannot_be_read_or_names_no_study_is_canceled_with_its_reason(runni
         step = values(get(running, uid), "ProcedureStepProgressInformationSequence")[0]
         assert reason in text(step, "ReasonForCancellation")
         assert values(step, "ProcedureStepDiscontinuationReasonCodeSequence")
+
+
+def test_a_node_that_joins_a_fleet_while_it_runs_has_a_member_which_is_started_again(
+    running_site: Running, tmp_path: Path
+) -> None:
+    """The last of this module: the hub that it is a member of is away."""
+    running, _ = running_site
+    assert running.pids("member") == []
+    place, authority, site = membership.folder(load_settings(running.config)), Authority(tmp_path / "hub"), str(uuid.uuid4())
+    certificate, _, _ = authority.sign_site(membership.request(membership.load_key(place)), site, days=1)
+    facts = Facts(site=site, title="a", province="b", reports_url="https://localhost:9", joined_at=now())
+    membership.keep(place, facts, certificate=certificate, authority=authority.pem)
+
+    def alive() -> bool:
+        told = httpx.get(f"{running.url}/metrics", headers=running.headers).text
+        return 'pneumoscope_processes_alive{kind="member"} 1.0' in told
+
+    (first,) = wait_for(lambda: running.pids("member"), seconds=60, what="a member")
+    wait_for(alive, seconds=60, what="the member's pulse")
+    wait_for(lambda: "A report did not reach the hub" in running.log, seconds=60, what="a try to report")
+    running.kill_pid(first)
+    wait_for(lambda: set(running.pids("member")) - {first}, seconds=60, what="another member")
+    wait_for(alive, seconds=60, what="its pulse")
+    assert "A process of the node ended and is started again" in running.log

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from server_node import finish_reading, make_store
 
 from pneumoscope.config import Settings
-from pneumoscope.fleet.messages import Mode, Role
+from pneumoscope.fleet.messages import Mode, Orders, Role, Stop
 from pneumoscope.records import Study
 from pneumoscope.server import make_app
 from pneumoscope.store import (
@@ -33,6 +33,7 @@ from pneumoscope.store import (
 )
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.observations import Observed
+from pneumoscope.store.schema import parcel, reading
 from pneumoscope.store.sessions import Limits
 
 STUDY = "1.2.826.0.1.3680043.10.7"
@@ -52,6 +53,10 @@ class House:
         cookie = {"Cookie": f"pneumoscope-8042={self.tokens[login]}"} if login else {}
         transport = httpx.ASGITransport(self.app)
         return httpx.AsyncClient(transport=transport, base_url="http://localhost:8042", headers=cookie)
+
+    async def fetch(self, login: str, path: str) -> httpx.Response:
+        async with self.client(login) as client:
+            return await client.get(path)
 
     async def get(self, login: str, path: str) -> str:
         async with self.client(login) as client:
@@ -74,9 +79,12 @@ class House:
 
         anyio.run(whole)
 
-    def hold(self) -> None:
-        """The study is read once more, by a model that is in shadow."""
+    def hold(self, *, from_the_start: bool = True) -> None:
+        """The study is read by a model that is in shadow; ``from_the_start``: as it always was."""
         with self.store.database.begin() as db:
+            if from_the_start:
+                db.execute(parcel.delete())
+                db.execute(reading.update().values(state="held", category="", headline="", probability=None))
             reading_id = studies.read_again(db, self.study)
             assert reading_id
             readings.start(db, reading_id, process_id="worker-x")
@@ -193,6 +201,23 @@ def test_readers_are_told_that_the_model_was_stopped_and_why(house: House) -> No
     house.run(work)
 
 
+def test_those_who_may_act_are_told_that_the_hub_wants_the_model_stopped(house: House, tmp_path: Path) -> None:
+    stop = Stop(id="0a", model=MODEL, reason="wrong <on> some")
+    orders = Orders(now=now(), site="0b", title="a", province="b", stops=(stop,))
+    place = tmp_path / "fleet" / "orders.json"
+    place.parent.mkdir()
+    place.write_text(orders.model_dump_json())
+
+    async def work() -> None:
+        for path in ("/", "/service"):
+            assert "wrong &lt;on&gt; some" in await house.get("kim", path)
+        assert "wrong" not in await house.get("cho", "/"), "readers are told once it is decided"
+        assert await house.say("kim", "/service/stop", reason="as the hub says") == (303, "")
+        assert "wrong &lt;on&gt; some" not in await house.get("kim", "/")
+
+    house.run(work)
+
+
 def test_who_may_see_and_who_may_act(house: House) -> None:
     async def work() -> None:
         assert "Nothing was decided yet" in await house.get("park", "/service")
@@ -222,6 +247,32 @@ def test_of_a_study_that_is_held_no_word_of_a_model_is_shown(house: House) -> No
         assert "Not released." in listed
         assert "score" not in listed.partition("<tbody>")[2].partition("</tbody>")[0]
         assert house.study not in await house.get("cho", "/?category=sign+of+pneumonia+of+the+COVID-19+pattern")
+
+    house.run(work)
+
+
+def test_what_an_earlier_version_showed_while_the_model_was_live_stays_and_is_marked(house: House) -> None:
+    """Pages, list, API and DICOMweb alike: it was delivered, and nobody is blind to it."""
+
+    async def work() -> None:
+        objects = (await house.fetch("cho", f"/dicom-web/studies/{house.study}/instances")).json()
+        house.hold(from_the_start=False)
+        page = await house.get("cho", f"/studies/{house.study}")
+        assert "Not released." in page
+        assert "What follows is of version 1, the last that has a result." in page
+        for word in ("0.83", "report.html", "finding-card", "review card", "superseded"):
+            assert word in page, word
+        assert "What do you see?" not in page
+        listed = await house.get("cho", "/?state=held")
+        assert "of version 1, the last that has a result" in listed
+        assert "Not released." in listed
+        told = (await house.fetch("cho", f"/api/studies/{house.study}")).json()
+        versions = [(one["version"], one["state"], one["superseded"], bool(one["results"])) for one in told["readings"]]
+        assert versions == [(2, "held", False, False), (1, "read", True, True)]
+        assert told["readings"][0]["probability"] is None
+        assert (await house.fetch("cho", f"/dicom-web/studies/{house.study}/instances")).json() == objects
+        assert (await house.fetch("cho", f"/readings/{told['readings'][1]['id']}/report.html")).status_code == 200
+        assert await house.say("cho", f"/studies/{house.study}/verdict", category="sign") == (409, "not-blind")
 
     house.run(work)
 

@@ -77,11 +77,21 @@ def test_a_curve_is_well_formed_and_within_its_frame() -> None:
 
 def test_provinces_have_a_tile_each_wherever_they_are() -> None:
     some = figures(sign=Span(least=10, most=10), read=100)
-    tiles, width, height = drawing.tiles({"Hubei": some, "Utopia": some}, {"Hunan": 1, "Hubei": 0, "Atlantis": 2})
+    found = {"Hubei": some, "Utopia": some}
+    tiles, width, height = drawing.tiles(found, {"Hunan": 1, "Hubei": 0, "Atlantis": 2}, places={})
     assert sorted(tile.name for tile in tiles) == ["Atlantis", "Hubei", "Hunan", "Utopia"]
     assert len({(tile.x, tile.y) for tile in tiles}) == 4
     assert all(0 <= tile.x < width and 0 <= tile.y < height for tile in tiles)
     assert {tile.name: tile.strength for tile in tiles} == {"Hubei": 3, "Utopia": 3, "Hunan": None, "Atlantis": None}
+    told = {tile.name: tile.told for tile in tiles}
+    assert told["Hubei"] == "Hubei: 10.0 % with signs"
+    assert told["Atlantis"] == "Atlantis: nothing was read, 2 hospitals in trouble"
+    placed, *_ = drawing.tiles(found, {"Elsewhere": 0}, places={"Utopia": (3, 7), "Hubei": (2, 8)})
+    at = {tile.name: (tile.x // drawing.TILE_PX, tile.y // drawing.TILE_PX) for tile in placed}
+    assert at == {"Utopia": (0, 1), "Hubei": (1, 0), "Elsewhere": (0, 2)}
+    assert [name for name, _ in drawing.legend()] == ["none", "s0", "s1", "s2", "s3", "s4", "s5"]
+    with pytest.raises(ValueError, match="two provinces"):
+        Hub(places={"Utopia": (0, 0), "Atlantis": (0, 0)})
 
 
 def test_sites_are_told_the_policy_of_the_settings() -> None:

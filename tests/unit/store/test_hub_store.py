@@ -1,7 +1,7 @@
 """What a hub remembers, on both databases: windows once and as they came first, alarms, a whole roll-out from canary to all."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,13 @@ from pneumoscope.fleet.gates import Rules
 from pneumoscope.fleet.messages import (
     Alarm,
     AlarmKind,
+    Mode,
     Offer,
     Orders,
     Policy,
     Report,
+    Stop,
+    Window,
     Wish,
     WishKind,
     WishStage,
@@ -26,11 +29,12 @@ from pneumoscope.fleet.messages import (
 from pneumoscope.hub import moving, steering
 from pneumoscope.hub.moving import stages_of
 from pneumoscope.hub.taking import Said, take
-from pneumoscope.store import Database, audit, now, rollouts, site_alarms, sites
+from pneumoscope.store import Database, audit, now, rollouts, site_alarms, sites, stops
 from pneumoscope.store.fleet_schema import alarm
 from pneumoscope.store.hub_schema import province_day, rollout, rollout_site, site_window, window_total
 from pneumoscope.store.rollouts import Phase, State
 from pneumoscope.store.sites import Caller
+from pneumoscope.store.stops import Heed
 
 RULES = Rules(
     hours=24, sites_share=0.8, pairs=50, readings=20, answers=10, failed_share=0.05, same_share=0.8, difference=0.1,
@@ -77,6 +81,37 @@ def test_windows_are_kept_once_and_as_they_came_first(database: Database) -> Non
         assert (unsure["studies"], unsure["studies_most"]) == (31, 34)
         alarms = site_alarms.of(db, here.site)
         assert [(one["kind"], one["subject"]) for one in alarms] == [("window-changed", f"{first:%Y-%m-%d %H:%M}")]
+
+
+def test_windows_of_a_site_never_overlap(database: Database) -> None:
+    """As where the policy's length was changed, and the site forgot what it had told."""
+    day, hour = midnight(days_ago=2), timedelta(hours=1)
+
+    def of(start: datetime, length: timedelta) -> Window:
+        return window(start).model_copy(update={"start": start, "end": start + length})
+
+    with database.begin() as db:
+        here, other = enrol(db, "A"), enrol(db, "B")
+        assert say(db, here, report()).windows_until is None
+        orders = say(db, here, report(of(day, DAY)))
+        assert (orders.kept, orders.windows_until) == ((day,), day + DAY)
+        inside, across, after = of(day + hour, hour), of(day + 23 * hour, DAY), of(day + DAY, hour)
+        orders = say(db, here, report(inside, across, after, of(day + 24.5 * hour, hour)))
+        assert len(orders.kept) == 4, "or they would come for ever"
+        assert orders.windows_until == after.end
+        assert say(db, other, report(inside)).windows_until == inside.end
+        assert say(db, here, report()).windows_until == after.end
+        held = sa.select(site_window.c.start).where(site_window.c.site == here.site).order_by(site_window.c.start)
+        assert db.execute(held).scalars().all() == [day, after.start]
+        sums = {row["day"]: row["studies"] for row in db.execute(sa.select(province_day)).mappings()}
+        assert sums == {f"{day:%Y-%m-%d}": 80, f"{after.start:%Y-%m-%d}": 40}
+        alarms = {(one["kind"], one["subject"]) for one in site_alarms.of(db, here.site)}
+        assert alarms == {
+            ("window-overlaps", f"{start:%Y-%m-%d %H:%M}") for start in (inside.start, across.start, day + 24.5 * hour)
+        }
+        say(db, here, report())
+        assert len([one for one in site_alarms.of(db, here.site) if one["ended_at"] is None]) == 3
+        assert site_alarms.end_not_taken(db, here.site) == 3
 
 
 def test_one_transaction_answers_many_and_each_its_own(alone: Database) -> None:
@@ -270,3 +305,72 @@ def test_stages_are_all_sites_once() -> None:
     assert [len(stage) for stage in stages] == [3, 97, 400, 500]
     assert sorted(site for stage in stages for site in stage) == sorted(members)
     assert stages_of(members[:3], canaries=members[:3], shares=[0.5, 1.0], model=MODEL) == [members[:3], [], []]
+
+
+def refused(db: sa.Connection, work, **given: str) -> str:
+    with pytest.raises(Rejected) as found:
+        work(db, actor="admin", **given)
+    return found.value.code
+
+
+def test_a_model_is_stopped_everywhere_until_that_is_lifted(database: Database) -> None:
+    fleet = Fleet(database)
+    with database.begin() as db:
+        say(db, fleet.sites["E"], report(model=NEW_MODEL))
+        assert refused(db, steering.stop, model=NEW_MODEL, reason=" ") == "service-reason"
+        assert refused(db, steering.stop, model="lung-lesion 3.0.0", reason="odd") == "stop-model"
+        stop_id = steering.stop(db, NEW_MODEL, actor="admin", reason="odd\nscores")
+        assert refused(db, steering.stop, model=NEW_MODEL, reason="once more") == "stop-stands"
+        assert fleet_state(db, fleet.id) == (State.PAUSED, "the model is to be stopped everywhere: odd scores")
+        assert refused(db, steering.roll_out, model=NEW_MODEL, canaries=["A"], shares=()) == "stop-stands"
+        with pytest.raises(Rejected, match="lift that first"):
+            steering.resume(db, rollouts.get(db, fleet.id), settings_hub(), actor="admin")
+        for title, told in {
+            "A": report(model=NEW_MODEL),
+            "B": report(model=NEW_MODEL, mode=Mode.STOPPED),
+            "C": report(model=NEW_MODEL, mode=Mode.SHADOW),
+            "D": report(candidate=NEW_MODEL),
+        }.items():
+            orders = say(db, fleet.sites[title], told)
+            assert orders.stops == (Stop(id=stop_id, model=NEW_MODEL, reason="odd scores"),)
+            assert orders.wish is None or orders.wish.paused
+        row = steering.find_stop(db, NEW_MODEL)
+        assert stops.counts(db, row) == dict.fromkeys(Heed, 1)
+        assert [(one["title"], one["heed"]) for one in stops.sites_of(db, row, limit=9)] == [
+            ("A", "serves"), ("E", "unheard"), ("C", "shadow"), ("D", "tries"), ("B", "stopped"),
+        ]  # fmt: skip
+        assert stops.stoppable(db) == [MODEL]
+        steering.lift(db, row, actor="admin", reason="it was the scanner")
+        with pytest.raises(Rejected, match="lifted before"):
+            steering.lift(db, stops.get(db, stop_id), actor="admin")
+        assert say(db, fleet.sites["A"], report(model=NEW_MODEL)).stops == ()
+        assert stops.stoppable(db) == [MODEL, NEW_MODEL]
+        details = [entry["detail"] for entry in audit.entries(db)]
+    assert "lung-lesion 2.0.0 is to be stopped at every site: odd scores" in details
+    assert "The stop of lung-lesion 2.0.0 was lifted: it was the scanner" in details
+
+
+def test_a_model_that_is_everywhere_comes_to_nobody_who_is_late_once_it_is_stopped(alone: Database) -> None:
+    fleet = Fleet(alone, shares=())
+    with alone.begin() as db:
+        rollouts.change(db, fleet.id, state=State.DONE, stage=1)
+        fleet.sites["L"] = enrol(db, "L")
+        moving.move(db, RULES)
+        wish = say(db, fleet.sites["L"], report()).wish
+        assert wish is not None
+        assert (wish.kind, wish.paused) == (WishKind.LIVE, False)
+        steering.stop(db, NEW_MODEL, actor="admin", reason="odd scores")
+        wish = say(db, fleet.sites["L"], report()).wish
+        assert wish is not None
+        assert wish.paused
+        assert fleet_state(db, fleet.id)[0] == State.DONE
+        steering.back(db, rollouts.get(db, fleet.id), actor="admin")
+        back = say(db, fleet.sites["L"], report()).wish
+        assert back is not None
+        assert (back.kind, back.paused) == (WishKind.BACK, False)
+
+
+def fleet_state(db: sa.Connection, rollout_id: str) -> tuple[str, str]:
+    row = rollouts.get(db, rollout_id)
+    assert row is not None
+    return row["state"], row["reason"]

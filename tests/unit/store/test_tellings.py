@@ -109,6 +109,21 @@ def test_windows_follow_one_another_whatever_their_length(database: Database) ->
         assert len(tellings.due(db)) == tellings.IN_A_REPORT
 
 
+def test_no_window_begins_before_the_hubs_last_one_ended(database: Database) -> None:
+    """A database that was restored, or is new, where the hub heard of later windows."""
+    with database.begin() as db:
+        until = START + 5.5 * HOUR
+        assert tellings.close(db, since=START, until=START + 2.5 * HOUR, window_s=3600) == 2
+        assert tellings.close(db, since=START, until=START + 5 * HOUR, window_s=3600, not_before=until) == 0
+        assert tellings.close(db, since=START, until=START + 7.5 * HOUR, window_s=3600, not_before=until) == 2
+        assert tellings.close(db, since=START, until=START + 8.5 * HOUR, window_s=3600, not_before=until) == 1
+        assert [(one.start, one.end) for one in tellings.due(db)][2:] == [
+            (until, START + 6 * HOUR),
+            (START + 6 * HOUR, START + 7 * HOUR),
+            (START + 7 * HOUR, START + 8 * HOUR),
+        ]
+
+
 def test_alarms_begin_and_end(database: Database) -> None:
     late = Alarm(kind=AlarmKind.LATE, since=START, value=90, limit=60)
     clock = Alarm(kind=AlarmKind.CLOCK, since=START, value=900, limit=300)

@@ -138,19 +138,21 @@ def test_a_result_counts_while_another_is_made(database: Database) -> None:
         assert (row["state"], row["category"], row["version"]) == (StudyState.WAITING, Category.SIGN, 1)
 
 
-def test_a_study_that_is_held_shows_no_earlier_result_and_counts_as_one_without(database: Database) -> None:
+def test_of_a_study_that_is_held_the_last_version_that_was_shown_counts(database: Database) -> None:
     with database.begin() as db:
         held, unclear = add(db, 1, result=(Category.SIGN, 0.6)), add(db, 2, result=(Category.INDETERMINATE, 0.01))
-        assert listed(db) == [held, unclear]
+        clear = add(db, 3, result=(Category.NO_SIGN, 0.0))
+        assert listed(db) == [held, unclear, clear]
         reading_id = studies.read_again(db, held)
         assert reading_id
         readings.start(db, reading_id, process_id="w")
         assert readings.hold(db, reading_id, code="shadow-mode", message="Held.", model="m 1", device_uid="2.25.1")
         assert not readings.hold(db, reading_id, code="shadow-mode", message="Held.", model="m 1", device_uid="2.25.1")
-        assert listed(db) == [unclear, held]
+        assert listed(db) == [held, unclear, clear]
         row = worklist.page(db, Wanted(state=StudyState.HELD))[0]
-        assert (row["StudyInstanceUID"], row["code"], row["category"], row["reading_id"]) == (held, "shadow-mode", None, None)
-        assert listed(db, category=Category.SIGN) == []
+        assert (row["StudyInstanceUID"], row["code"], row["category"]) == (held, "shadow-mode", Category.SIGN)
+        assert row["version"] == 1
+        assert listed(db, category=Category.SIGN) == [held]
 
 
 def test_what_a_person_has_answered_comes_last_until_it_is_read_again(database: Database) -> None:

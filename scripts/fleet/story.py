@@ -9,37 +9,28 @@ import os
 import random
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import sqlalchemy as sa
-from rich.console import Console
+from hub_node import WINDOW_S, Hub
+from making import make_models, make_phantoms
 from rich.table import Table
 from site_node import Scanner, Site
+from telling import FOLDER, begun_s, console, say, until
 
-from pneumoscope.config import Settings, load_settings
 from pneumoscope.fleet.messages import AlarmKind, Mode, Window
 from pneumoscope.hub.inviting import invite
-from pneumoscope.hub.prepare import prepare as prepare_hub
-from pneumoscope.models import DEFAULT_BUNDLE, load_bundle
 from pneumoscope.models.library import install
 from pneumoscope.node.prepare import FIRST, first_account
-from pneumoscope.phantom import SAMPLE, PhantomSpec, render, write_dicom
-from pneumoscope.store import Database, now, service
+from pneumoscope.store import now, service
 from pneumoscope.store.fleet_schema import alarm, fleet_window, observation
 from pneumoscope.store.hub_schema import rollout, rollout_site, site_window
 from pneumoscope.store.hub_schema import site as hub_site
-from pneumoscope.training.signing import make_key, sign, write_manifest
 
-FOLDER = Path("build/fleet").absolute()
-COMMAND = [sys.executable, "-m", "pneumoscope.cli"]
-#: Ten minutes stand for some days: a window of counts is a minute, a report comes every five.
-WINDOW_S, EVERY_S = 60.0, 5.0
 PLACES = {
     "Alder": ("General", "Harbour"),
     "Birch": ("General", "Hill"),
@@ -78,81 +69,6 @@ BURST_S = 40.0
 TOLD_S = 50.0
 #: Windows of work that a gate is given, and sites of its stage that work.
 MOST_WINDOWS, BUSY = 4, 2
-console = Console(highlight=False)
-begun_s = time.monotonic()
-
-
-def say(text: str) -> None:
-    """With the time since the start."""
-    console.print(f"[dim]{time.monotonic() - begun_s:4.0f} s[/dim]  {text}")
-
-
-def until(condition: Callable[[], object], what: str, *, patience_s: float = 240, every_s: float = 0.5) -> None:
-    """Wait."""
-    give_up_at = time.monotonic() + patience_s
-    while not condition():
-        if time.monotonic() > give_up_at:
-            raise SystemExit(f"Waited {patience_s:.0f} s in vain for {what}; the logs are in {FOLDER}.")
-        time.sleep(every_s)
-
-
-class Hub:
-    """The hub's process, and what its operator types."""
-
-    def __init__(self, port: int, sites_port: int, public_key: Path) -> None:
-        self.folder = FOLDER / "hub"
-        trusted = self.folder / "home" / "trusted_keys"
-        trusted.mkdir(parents=True)
-        shutil.copy(public_key, trusted)
-        self.config = self.folder / "hub.toml"
-        self.config.write_text(
-            f'[node]\nfolder = "{self.folder / "kept"}"\n[logs]\nlevel = "warning"\n'
-            f'[hub]\nname = "localhost"\nhost = "127.0.0.1"\nport = {port}\nsites_port = {sites_port}\n'
-            f"[hub.policy]\nwindow_s = {WINDOW_S}\nevery_s = {EVERY_S}\nacceptance_cases = 4\nacceptance_auc = 0.7\n"
-            "wait_s = 600\n"
-            "[hub.gate]\nhours = 0\npairs = 5\nreadings = 5\nsites_share = 0.6\n"
-        )
-        self.settings: Settings = load_settings(self.config)
-        self.environment = {**os.environ, "PNEUMOSCOPE_CONFIG": str(self.config), "PNEUMOSCOPE_HOME": str(self.folder / "home")}
-        prepare_hub(self.settings).database.close()
-        self.database = Database(self.settings.database_url)
-        with (self.folder / "hub.log").open("wb") as log:
-            self.process = subprocess.Popen([*COMMAND, "hub"], env=self.environment, stdout=log, stderr=log)
-        until(lambda: listening(sites_port), "the hub", patience_s=60)
-
-    def types(self, *words: str) -> str:
-        """A command of `pneumoscope hub`, as its operator types it."""
-        shown = " ".join(
-            f"'{word}'" if " " in word else os.path.relpath(word) if word.startswith("/") else word for word in words
-        )
-        console.print(f"        [bold]$ pneumoscope hub {shown}[/bold]")
-        done = subprocess.run([*COMMAND, "hub", *words], env=self.environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        return done.stdout.strip()
-
-    def rows(self, query: sa.Select) -> list[sa.RowMapping]:
-        """What it keeps."""
-        with self.database.look() as db:
-            return list(db.execute(query).mappings())
-
-    def sites(self) -> dict[str, sa.RowMapping]:
-        """By title."""
-        return {row["title"]: row for row in self.rows(sa.select(hub_site))}
-
-    def running(self, model: str) -> list[str]:
-        """Titles of sites where a model serves live."""
-        return [title for title, row in self.sites().items() if row["model"] == model and row["mode"] == Mode.LIVE]
-
-    def rollout(self, model: str) -> sa.RowMapping:
-        """Of a model, the newest."""
-        query = sa.select(rollout).where(rollout.c.model == model).order_by(rollout.c.started_at.desc())
-        return self.rows(query)[0]
-
-
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_ports(number: int) -> list[int]:
@@ -163,37 +79,6 @@ def free_ports(number: int) -> list[int]:
     for one in held:
         one.close()
     return ports
-
-
-def make_phantoms(folder: Path) -> dict[tuple[str, bool], Path]:
-    """Small chests, sick and well, as the usual scanners and one that was changed show them."""
-    usual = PhantomSpec(slices=30, slice_spacing_mm=10.0, slice_thickness_mm=2.0, size_px=192, pixel_spacing_mm=1.9)
-    changed = replace(usual, slice_thickness_mm=5.0, noise_hu=45.0)
-    made = {}
-    for look, spec in (("usual", usual), ("changed", changed)):
-        for sick in (True, False):
-            made[look, sick] = folder / f"{look}-{'sick' if sick else 'well'}"
-            write_dicom(render(replace(spec, lesions=SAMPLE.lesions if sick else ())), made[look, sick])
-    return made
-
-
-def make_models(folder: Path) -> tuple[Path, dict[str, Path]]:
-    """A key for this fleet alone, and two models: one as good as the shipped one, one that calls nearly everything sick."""
-    folder.mkdir(parents=True)
-    secret, public = folder / "maker.pem", folder / "maker.pub"
-    make_key(secret, public)
-    shipped = load_bundle()
-    models = {}
-    shipped_as = shipped.calibration
-    changes = {"0.9.0": {"slope": shipped_as.slope * 1.02}, "0.9.1": {"intercept": shipped_as.intercept + 50}}
-    for version, change in changes.items():
-        bundle = folder / f"lung-lesion-{version}"
-        shutil.copytree(DEFAULT_BUNDLE, bundle, ignore=shutil.ignore_patterns("__pycache__"))
-        calibration = replace(shipped_as, **change)
-        write_manifest(bundle, version=version, lesion_threshold=shipped.lesion_threshold, calibration=calibration)
-        sign(bundle, secret)
-        models[f"lung-lesion {version}"] = bundle
-    return public, models
 
 
 class Story:

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,8 +18,11 @@ from pneumoscope.store import Database
 from pneumoscope.store.hub_schema import rollout
 from pneumoscope.store.hub_schema import site as hub_site
 
-#: Ten minutes stand for some days: a window of counts is a minute, a report comes every five.
-WINDOW_S, EVERY_S = 60.0, 5.0
+#: After so long all sites have joined, and a window of counts should begin.
+JOINED_S = 50.0
+#: Ten minutes stand for some days: a window of counts is about a minute. Windows keep step with the clock; we begin anywhen.
+WINDOW_S = float(min(range(56, 65), key=lambda length_s: -(time.time() + JOINED_S) % length_s))
+EVERY_S = 4.0
 COMMAND = [sys.executable, "-m", "pneumoscope.cli"]
 
 

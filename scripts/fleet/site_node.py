@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import psutil
@@ -138,7 +138,7 @@ class Site:
 
     def scan(self, phantoms: dict[tuple[str, bool], Path], *, sick: bool) -> None:
         """A study comes from its scanner."""
-        images = [dcmread(path) for path in sorted(phantoms[self.scanner.look, sick].iterdir())]
+        images = _images(phantoms[self.scanner.look, sick])
         study, series = generate_uid(prefix=None), generate_uid(prefix=None)
         patient = f"{self.chance.randrange(10**8):08d}"
         for image in images:
@@ -216,6 +216,11 @@ class Site:
                 changed = {"probability": score, "features": alike, "mode": "live", "at": at, "StudyInstanceUID": ""}
                 own = {"id": str(uuid.uuid4()), "reading_id": str(uuid.uuid4())}
                 db.execute(observation.insert().values({**like, **changed, **own}))
+
+
+@cache
+def _images(folder: Path) -> list[Dataset]:
+    return [dcmread(path) for path in sorted(folder.iterdir())]
 
 
 def _opinion(found: str, meant: Category) -> Answer:

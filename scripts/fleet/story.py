@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from hub_node import WINDOW_S, Hub
@@ -64,7 +64,7 @@ SICK_SHARE = 0.4
 #: Studies of healthy people that a model which calls all of them sick meets before its readers' answers stop it.
 HEALTHY = 15
 #: Where less of a window is left than a burst takes, the next one is waited for.
-BURST_S = 40.0
+BURST_S = 30.0
 #: Until the hub and the sites have acted upon what a window that closed has told.
 TOLD_S = 50.0
 #: Windows of work that a gate is given, and sites of its stage that work.
@@ -132,22 +132,18 @@ class Story:
         left_s = WINDOW_S - time.time() % WINDOW_S
         if left_s < BURST_S:
             time.sleep(left_s + 0.3)
-        sites = [*busy, *chosen]
-        begun_at = now()
-        for site in sites:
-            shown = site.chance.random() < SICK_SHARE if sick is None else sick
-            for _ in range(BURST):
-                site.scan(self.phantoms, sick=shown)
-        for _ in range(healthy):
-            self.sites[WRONG].scan(self.phantoms, sick=False)
-        sites = [*sites, self.sites[WRONG]] if healthy else sites
-        started_s = time.time()
-        until(lambda: not any(site.unread or site.unpaired(begun_at) for site in sites), "readings", patience_s=300)
-        if time.time() // WINDOW_S > started_s // WINDOW_S:
-            say("[yellow]this machine took longer than a window for its studies; some counts will be hidden[/yellow]")
-        else:
-            number = sum(len(site.truth) - len(site.answered) for site in sites)
-            say(f"{number} studies were read in {time.time() - started_s:.0f} s")
+        sites = [*busy, *([self.sites[WRONG]] if healthy else []), *chosen]
+        begun_s = time.time()
+        # gates wait for what busy sites read; what the others read may be told with the next window
+        for group in (sites[: len(sites) - len(chosen)], chosen):
+            begun_at = now()
+            for site in group:
+                shown = site.chance.random() < SICK_SHARE if sick is None else sick
+                for _ in range(healthy if site.title == WRONG and healthy else BURST):
+                    site.scan(self.phantoms, sick=shown)
+            self.await_readings(group, begun_at)
+        number = sum(len(site.truth) - len(site.answered) for site in sites)
+        say(f"{number} studies were read in {time.time() - begun_s:.0f} s")
         for site in sites:
             site.answer()
         for site in chosen:
@@ -164,6 +160,10 @@ class Story:
             .order_by(rollout.c.started_at.desc(), hub_site.c.title)
         )
         return [self.sites[row["title"]] for row in self.hub.rows(query) if row["title"] not in (DRIFTING, AWAY, WRONG)]
+
+    def await_readings(self, sites: list[Site], since: datetime) -> None:
+        """Until all that was sent is read, by candidates too."""
+        until(lambda: not any(site.unread or site.unpaired(since) for site in sites), "readings", patience_s=300)
 
     def work_until(self, reached: Callable[[], bool], what: str, *busy: Site, fresh: int = 0, sick: bool | None = None) -> None:
         """Windows of work, until something is reached; ``fresh``: of the first."""
@@ -216,7 +216,7 @@ class Story:
         self.work_until(lambda: self.at("live", 1), "the second stage into service", *busy)
         away.start("member")
         say(f"{AWAY} reaches the hub again")
-        self.work_until(lambda: self.hub.rollout(self.good)["state"] == "done", "the end of the roll-out", busy[0], fresh=6)
+        self.work_until(lambda: self.hub.rollout(self.good)["state"] == "done", "the end of the roll-out", busy[0], fresh=3)
 
     def rolled_out(self) -> None:
         """All sites that follow the hub run it in the end."""

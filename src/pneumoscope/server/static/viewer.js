@@ -18,13 +18,12 @@ const isReadSeries = (displaySet, { displaySets }) => {
   return newest !== undefined && displaySet.displaySetInstanceUID === newest.referencedDisplaySetInstanceUID;
 };
 
-const isNewestSegmentation = (displaySet, { displaySets }) => displaySet === segmentations(displaySets)[0];
+const afterPaint = (work) => requestAnimationFrame(() => setTimeout(work));
 
 const list = (value) => (Array.isArray(value) ? value : value === undefined ? [] : [value]);
 
 /** The slice to begin with: amidst those on which a lesion was drawn. */
-const firstSlice = (displaySets) => {
-  const [images, segmentation] = displaySets;
+const firstSlice = (images, segmentation) => {
   const asked = new URLSearchParams(window.location.search).get("initialSOPInstanceUID");
   const index = images?.instances?.findIndex((one) => one.SOPInstanceUID === asked) ?? -1;
   if (index >= 0) return { index };
@@ -43,6 +42,7 @@ const hanging = {
   name: "Chest CT with its segmentation",
   protocolMatchingRules: [],
   toolGroupIds: ["default"],
+  callbacks: { onViewportDataInitialized: ["pneumoscopeShowSegmentation"] },
   displaySetSelectors: {
     images: {
       seriesMatchingRules: [
@@ -52,11 +52,6 @@ const hanging = {
         { attribute: "numImageFrames", weight: 5, constraint: { greaterThan: { value: 19 } } },
         { attribute: "pneumoscopeReadSeries", weight: 50, constraint: { equals: true } },
         { attribute: "isDisplaySetFromUrl", weight: 100, constraint: { equals: true } },
-      ],
-    },
-    segmentation: {
-      seriesMatchingRules: [
-        { attribute: "pneumoscopeNewestSegmentation", weight: 1, constraint: { equals: true }, required: true },
       ],
     },
   },
@@ -73,10 +68,7 @@ const hanging = {
             initialImageOptions: { custom: "pneumoscopeFirstSlice", defaultValue: { preset: "middle" } },
             syncGroups: [{ type: "hydrateseg", id: "sameFORId", source: true, target: true }],
           },
-          displaySets: [
-            { id: "images", options: { voi: LUNG_WINDOW } },
-            { id: "segmentation" },
-          ],
+          displaySets: [{ id: "images", options: { voi: LUNG_WINDOW } }],
         },
       ],
     },
@@ -95,15 +87,28 @@ const outlineLungs = (segmentationService, segmentationId) => {
 const extension = {
   id: "pneumoscope",
   preRegistration: ({ servicesManager }) => {
-    const { hangingProtocolService } = servicesManager.services;
+    const { displaySetService, hangingProtocolService } = servicesManager.services;
+    const beginWith = ([images]) => firstSlice(images, segmentations(displaySetService.getActiveDisplaySets())[0]);
     hangingProtocolService.addCustomAttribute("pneumoscopeReadSeries", "The series that was read", isReadSeries);
-    hangingProtocolService.addCustomAttribute("pneumoscopeNewestSegmentation", "The last segmentation", isNewestSegmentation);
-    hangingProtocolService.addCustomAttribute("pneumoscopeFirstSlice", "The slice to begin with", firstSlice);
+    hangingProtocolService.addCustomAttribute("pneumoscopeFirstSlice", "The slice to begin with", beginWith);
   },
   onModeEnter: ({ servicesManager }) => {
     const { segmentationService } = servicesManager.services;
     const { SEGMENTATION_ADDED } = segmentationService.EVENTS;
     segmentationService.subscribe(SEGMENTATION_ADDED, ({ segmentationId }) => outlineLungs(segmentationService, segmentationId));
+  },
+  /** A viewport that is given both waits with its image until all of the segmentation is read; so it is given that later. */
+  getCommandsModule: ({ servicesManager, commandsManager }) => {
+    const { displaySetService, viewportGridService } = servicesManager.services;
+    const showSegmentation = () => {
+      const [newest] = segmentations(displaySetService.getActiveDisplaySets());
+      const viewportId = hanging.stages[0].viewports[0].viewportOptions.viewportId;
+      const shown = viewportGridService.getDisplaySetsUIDsForViewport(viewportId) ?? [];
+      if (!newest || !shown.includes(newest.referencedDisplaySetInstanceUID)) return;
+      const displaySetInstanceUID = newest.displaySetInstanceUID;
+      afterPaint(() => commandsManager.runCommand("addDisplaySetAsLayer", { viewportId, displaySetInstanceUID }));
+    };
+    return { definitions: { pneumoscopeShowSegmentation: { commandFn: showSegmentation } }, defaultContext: "VIEWER" };
   },
   getHangingProtocolModule: () => [{ name: hanging.id, protocol: hanging }],
 };

@@ -227,12 +227,14 @@ class Story:
         self.show("promotion by stages", '"waits_for_people": true' in waits, detail)
 
     def trouble(self) -> None:
-        """A bad model, which the hub offers in good faith."""
-        canaries = [self.sites[title] for title in CANARIES]
+        """A bad model, which the hub offers in good faith, and a scanner that is changed."""
+        canaries, drifting = [self.sites[title] for title in CANARIES], self.sites[DRIFTING]
         self.hub.types("offer", str(self.models[self.bad]))
         self.hub.types("roll-out", self.bad, *(word for title in CANARIES for word in ("--canary", title)))
         until(lambda: all(self.hub.sites()[title]["candidate"] == self.bad for title in CANARIES), "the bad model in shadow")
-        self.window(*canaries, sick=False)
+        drifting.scanner = replace(drifting.scanner, look="changed", ConvolutionKernel="B20f")
+        say(f"the scanner of {DRIFTING} is changed")
+        self.window(*canaries, drifting, sick=False)
         until(lambda: self.hub.rollout(self.bad)["state"] == "paused", "the gate", patience_s=2 * WINDOW_S)
         reason = self.hub.rollout(self.bad)["reason"]
         nowhere = set(self.hub.running(self.bad)) <= {WRONG}
@@ -242,11 +244,10 @@ class Story:
         self.show("one command takes it back", set(CANARIES) <= set(self.hub.running(self.good)))
 
     def watched(self) -> None:
-        """A model that a site put in service by hand, a scanner that was changed, and what the sites' own watches find."""
+        """A model that a site put in service by hand, and what the sites' own watches find."""
         wrong, drifting = self.sites[WRONG], self.sites[DRIFTING]
-        drifting.scanner = replace(drifting.scanner, look="changed", ConvolutionKernel="B20f")
         self.put_by_hand(wrong)
-        say(f"the scanner of {DRIFTING} is changed; at {WRONG} two people put {self.bad} in service by hand")
+        say(f"at {WRONG} two people put {self.bad} in service by hand")
         self.window(drifting, fresh=len(self.fresh), healthy=HEALTHY, sick=False)
         until(lambda: self.hub.sites()[WRONG]["mode"] == Mode.STOPPED, "the stop rule", patience_s=180)
         with wrong.database.look() as db:

@@ -4,10 +4,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from test_report_page import ARGUMENTS, CHROMIUM
 
+import furnished
 from pneumoscope.records import Priority
 from pneumoscope.store import Database, studies, urgency
 from pneumoscope.store.schema import study
@@ -18,11 +20,13 @@ from servers import node as running_node
 #: WCAG 2.2 at level AA, and what axe calls good practice.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SIZES = [(1366, 768), (1024, 768), (768, 1024)]
+#: Where set, pictures of the pages are put.
+PICTURES = os.environ.get("PNEUMOSCOPE_TEST_PICTURES")
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with running_node(tmp_path_factory.mktemp("room"), "\n[arrival]\nquiet_s = 1\n") as running:
+    with running_node(tmp_path_factory.mktemp("room"), f"\n[arrival]\nquiet_s = 1\n{furnished.SETTINGS}") as running:
         yield running
 
 
@@ -246,6 +250,11 @@ def test_the_finding_is_said_in_the_readers_language(
     assert page.evaluate("document.documentElement.scrollWidth") <= 1366
 
 
+def picture(page, name: str) -> None:
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / f"{re.sub('[^a-z]+', '-', name).strip('-')}.png", full_page=True)
+
+
 def faults_of(page, *, rules: list[str] | None = None) -> list[tuple[str, list[str]]]:
     """What axe finds, with everything open that can be opened."""
     from axe_playwright_python.sync_playwright import Axe
@@ -328,3 +337,38 @@ def test_a_page_that_waits_shows_its_result_and_one_that_is_read_says_it_is_old(
     assert is_read.locator("#version-2").count() == 0
     is_read.get_by_role("link", name="Show it as it is now").click()
     is_read.locator("#version-2").wait_for()
+
+
+@pytest.fixture(scope="module")
+def kim(node: Node, uids: dict[str, str]) -> furnished.Person:
+    """From here on the model is in shadow, and the clear study is held."""
+    return furnished.furnish(node, offered=uids["worst"], held=uids["clear"])
+
+
+PLACES = [
+    "/account",
+    "/people",
+    "/audit",
+    "/agreement",
+    "/service",
+    "/others",
+    "/partners",
+    "/guest/none?secret=x",
+    "/login?out=here",
+]
+PLACES += ["/guest/none/done", "/together/none", "/studies/1.2", "offered", "held", "together"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_everyone_can_use_every_page(show, node: Node, uids: dict[str, str], kim: furnished.Person, place: str) -> None:
+    paths = {"offered": f"/studies/{uids['worst']}", "held": f"/studies/{uids['clear']}", "together": "/login"}
+    page = show("/static/page.css", language="de", ignore_https_errors=True)
+    page.context.add_cookies([{"name": f"pneumoscope-{node.http_port}", "value": kim.token, "url": node.url}])
+    if place == "together":
+        begun = page.request.post(f"{node.url}/studies/{uids['worst']}/together", headers={"X-Requested-With": "pneumoscope"})
+        page.goto(begun.url)
+        page.get_by_text("Schicht").first.wait_for()
+    else:
+        page.goto(node.url + paths.get(place, place))
+    picture(page, place)
+    check_for_everyone(page)

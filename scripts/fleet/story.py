@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 from hub_node import WINDOW_S, Hub
@@ -141,7 +141,9 @@ class Story:
                 shown = site.chance.random() < SICK_SHARE if sick is None else sick
                 for _ in range(healthy if site.title == WRONG and healthy else BURST):
                     site.scan(self.phantoms, sick=shown)
-            self.await_readings(group, begun_at)
+            until(lambda: not any(site.unread for site in group), "readings", patience_s=300)  # noqa: B023 - called at once
+            if group is not chosen:  # a candidate that comes to the others meanwhile never reads what was read before
+                until(lambda: not any(site.unpaired(begun_at) for site in group), "pairs", patience_s=300)  # noqa: B023
         number = sum(len(site.truth) - len(site.answered) for site in sites)
         say(f"{number} studies were read in {time.time() - begun_s:.0f} s")
         for site in sites:
@@ -160,10 +162,6 @@ class Story:
             .order_by(rollout.c.started_at.desc(), hub_site.c.title)
         )
         return [self.sites[row["title"]] for row in self.hub.rows(query) if row["title"] not in (DRIFTING, AWAY, WRONG)]
-
-    def await_readings(self, sites: list[Site], since: datetime) -> None:
-        """Until all that was sent is read, by candidates too."""
-        until(lambda: not any(site.unread or site.unpaired(since) for site in sites), "readings", patience_s=300)
 
     def work_until(self, reached: Callable[[], bool], what: str, *busy: Site, fresh: int = 0, sick: bool | None = None) -> None:
         """Windows of work, until something is reached; ``fresh``: of the first."""

@@ -1,4 +1,4 @@
-"""What `make fleet` does: a hub and 26 hospitals in 16 provinces on this machine, and what befalls them in ten minutes.
+"""What `make fleet` does: a hub and 26 hospitals in 16 provinces on this machine, and what befalls them in ten minutes or more.
 
 None of the names is of a real place; the patients are phantoms. Everything else is real: each hospital runs a node of its own,
 with a receiver, a worker and a member process and a database; scanners send by DICOM; hub and hospitals speak mutual TLS.

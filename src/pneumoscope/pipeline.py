@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -79,8 +80,10 @@ def read_volume(
     )
     masks = segmented.masks
     progress("measure", 0, 2)
-    assessment = assess(volume, masks)
-    findings = measure(volume, masks)
+    with ThreadPoolExecutor(2) as pool:
+        measured = pool.submit(measure, volume, masks)
+        assessment = assess(volume, masks)
+        findings = measured.result()
     progress("measure", 1, 2)
     reading = Reading(
         volume=volume,

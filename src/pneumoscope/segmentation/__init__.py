@@ -82,16 +82,17 @@ def segment(
         if not lung_band.reach[k].any():
             return
 
-        def fine(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-            return grid.to_slice(mask.astype(np.uint8) * 255, smooth=True) >= HALF
+        part = _box(grid.to_slice(lung_band.reach[k].astype(np.uint8), smooth=False))
 
-        rows, columns = _box(grid.to_slice(lung_band.reach[k].astype(np.uint8), smooth=False))
-        hu = grid.view.apply(volume.hu[k])[rows, columns]
-        dense = fine(lesion_band.core[k])[rows, columns]
-        core = fine(lung_band.core[k])[rows, columns] | (dense & fine(lungs[k])[rows, columns])
-        lung = lung_outline(hu, core=core, reach=fine(lung_band.reach[k])[rows, columns])
-        side = grid.to_slice(side_anywhere[k], smooth=False)[rows, columns]
-        grid.view.apply(lung_masks[k])[rows, columns] = np.where(lung, side, 0)
+        def fine(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            return grid.to_slice(mask.astype(np.uint8) * 255, smooth=True, part=part) >= HALF
+
+        hu = grid.view.apply(volume.hu[k])[part]
+        dense = fine(lesion_band.core[k])
+        core = fine(lung_band.core[k]) | (dense & fine(lungs[k]))
+        lung = lung_outline(hu, core=core, reach=fine(lung_band.reach[k]))
+        side = grid.to_slice(side_anywhere[k], smooth=False)[part]
+        grid.view.apply(lung_masks[k])[part] = np.where(lung, side, 0)
         if not lesion_band.reach[k].any():
             return
         smooth_hu = ndimage.uniform_filter(hu.astype(np.float32), 3)
@@ -99,16 +100,16 @@ def segment(
         edge = levels.edge_hu[levels.labels[k]]
         lowest_hu = LESION_EDGE_HU[0]
         coded = np.where(np.isfinite(edge), np.rint((edge - lowest_hu) / 2), 255).astype(np.uint8)
-        coded_fine = grid.to_slice(coded, smooth=False)[rows, columns].astype(np.float32)
+        coded_fine = grid.to_slice(coded, smooth=False)[part].astype(np.float32)
         edge_fine = np.where(coded_fine < 255, coded_fine * 2 + lowest_hu, np.inf).astype(np.float32)
         kept = edge_fine < np.inf
-        reach = fine(lesion_band.reach[k])[rows, columns]
+        reach = fine(lesion_band.reach[k])
         edge_fine[~reach] = np.inf
-        believed = fine(lesion[k])[rows, columns]
+        believed = fine(lesion[k])
         outlined = (
             lesion_outline(smooth_hu, core=dense & kept, believed=believed, edge_hu=edge_fine, vessel_px=vessel_px) & lung
         )
-        grid.view.apply(lesion_masks[k])[rows, columns] = classify_density(smooth_hu, outlined, thin_px=thin_px)
+        grid.view.apply(lesion_masks[k])[part] = classify_density(smooth_hu, outlined, thin_px=thin_px)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(draw, range(len(volume.hu))))
@@ -162,6 +163,7 @@ def _spread_sides(sides: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _box(mask: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Rows and columns that hold the mask, two pixels wider."""
+    """Rows and columns that hold the mask, two pixels wider within the slice."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(max(0, rows[0] - 2), rows[-1] + 3), slice(max(0, columns[0] - 2), columns[-1] + 3)
+    top, left = max(0, int(rows[0]) - 2), max(0, int(columns[0]) - 2)
+    return slice(top, min(mask.shape[0], int(rows[-1]) + 3)), slice(left, min(mask.shape[1], int(columns[-1]) + 3))

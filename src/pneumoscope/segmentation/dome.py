@@ -1,5 +1,7 @@
 """The top of the diaphragm, which slice by slice looks like a round consolidation, is told from one by what lies below it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -35,20 +37,29 @@ def domes(
     """
     out = np.zeros_like(lesion)
     labels, count = ndimage.label(lesion & (hu > SOLID_HU))
-    for index, box in enumerate(ndimage.find_objects(labels), start=1) if count else ():
-        part = _islands(labels[box[0]] == index, hu=hu[box[0]])
-        area = np.count_nonzero(part, axis=(1, 2))
-        first = box[0].start
-        if float((area * voxel_mm3[box[0]]).sum()) / 1000 < MIN_ML:
-            continue
-        height_mm = positions_mm[box[0].stop - 1] - positions_mm[first]
+
+    def grown(index: int) -> NDArray[np.bool_] | None:
+        """What a part is, in its slices, where it is a dome's top."""
+        slices = boxes[index - 1][0]
+        height_mm = positions_mm[slices.stop - 1] - positions_mm[slices.start]
         if height_mm > MAX_HEIGHT_MM:
-            continue
+            return None
+        part = _islands(labels[slices] == index, hu=hu[slices])
+        area = np.count_nonzero(part, axis=(1, 2))
+        if float((area * voxel_mm3[slices]).sum()) / 1000 < MIN_ML:
+            return None
         foot = int(np.flatnonzero(area >= 0.5 * area.max())[0])
-        footed = _footed(part[foot], first + foot, lungs=lungs, hu=hu, positions_mm=positions_mm)
+        footed = _footed(part[foot], slices.start + foot, lungs=lungs, hu=hu, positions_mm=positions_mm)
+        if footed < MIN_FOOTED:
+            return None
         low = height_mm <= LOW_MM and footed >= LOW_FOOTED
-        if footed >= MIN_FOOTED and _aerated_side(part, hu=hu[box[0]]) >= (LOW_AERATED_SIDE if low else MIN_AERATED_SIDE):
-            out[box[0]] |= part
+        return part if _aerated_side(part, hu=hu[slices]) >= (LOW_AERATED_SIDE if low else MIN_AERATED_SIDE) else None
+
+    boxes = ndimage.find_objects(labels)
+    with ThreadPoolExecutor(2) as pool:
+        for index, part in enumerate(pool.map(grown, range(1, count + 1))):
+            if part is not None:
+                out[boxes[index][0]] |= part
     if not out.any():
         return out
     disc = ndimage.iterate_structure(ndimage.generate_binary_structure(2, 1), _HALO_PX)[None]

@@ -74,13 +74,20 @@ class NetworkGrid:
         picture[inside] = scaled[source]
         return picture
 
-    def to_slice(self, picture: NDArray[_T], *, smooth: bool) -> NDArray[_T]:
-        """A map on the network's picture to one slice (row, column) in the common orientation; outside it, 0."""
+    def to_slice(self, picture: NDArray[_T], *, smooth: bool, part: tuple[slice, slice] | None = None) -> NDArray[_T]:
+        """A map on the network's picture to one slice (row, column) in the common orientation; outside it, 0.
+
+        ``part``: rows and columns that are wanted, by default all; far quicker for a few.
+        """
         scaled = np.zeros(self.scaled_px, dtype=picture.dtype)
         inside, target = self._overlap()
         scaled[target] = picture[inside]
         resample = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-        return np.asarray(Image.fromarray(scaled).resize(self.shape_px[::-1], resample))
+        rows, columns = part or (slice(0, n) for n in self.shape_px)
+        y, x = (a / b for a, b in zip(self.scaled_px, self.shape_px, strict=True))
+        size_px = columns.stop - columns.start, rows.stop - rows.start
+        box = (columns.start * x, rows.start * y, columns.stop * x, rows.stop * y)
+        return np.asarray(Image.fromarray(scaled).resize(size_px, resample, box=box))
 
     def _overlap(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Where picture and scaled slice lie over each other: their index ranges in the picture, in the slice."""

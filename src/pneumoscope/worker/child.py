@@ -20,6 +20,16 @@ READ_TIMEOUT_S = 900
 START_TIMEOUT_S = 120
 
 
+def launch(model: str) -> "subprocess.Popen[bytes]":
+    """A new reader process; ``model``: that of the settings, empty for the shipped one."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "pneumoscope.worker.reader", *([model] if model else [])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+    )
+
+
 class ReaderGone(Exception):
     """The reader died, hung or was stopped; its study can be given to another."""
 
@@ -78,13 +88,7 @@ class Reader:
         with self._lock:
             if self._process and self._process.poll() is None:
                 return self._process
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-m", "pneumoscope.worker.reader", *([self._model] if self._model else [])],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "OMP_WAIT_POLICY": "passive"},
-            )
-            self._process = process
+            process = self._process = launch(self._model)
         try:
             self.model_title = str(self._answer(process, timeout_s=START_TIMEOUT_S)["model"])
         except (OSError, ValueError, ReaderGone) as fault:

@@ -2,14 +2,18 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from pneumoscope.segmentation.outline import (
     MIN_DENSE_LESION_MM3,
     MIN_LESION_MM3,
     bands,
     classify_density,
+    dilated,
     lesion_levels,
     lesion_outline,
+    open_air,
+    opened,
     support,
 )
 
@@ -115,3 +119,15 @@ def test_vessels_in_ground_glass_stay_ground_glass_and_blurred_edges_of_consolid
     found = classify_density(hu, rim, thin_px=2)
     assert np.count_nonzero(found == 2) > 0.8 * np.count_nonzero(rim) > np.count_nonzero(solid)
     assert not found[~rim].any()
+
+
+def test_the_quick_morphology_is_that_of_scipy_up_to_the_edge_of_the_picture() -> None:
+    chance = np.random.default_rng(0)
+    for _ in range(100):
+        blobs = ndimage.binary_dilation(
+            chance.random(tuple(chance.integers(1, 50, 2))) > 0.8, iterations=int(chance.integers(1, 4))
+        )
+        for times in (1, 3):
+            assert np.array_equal(opened(blobs, times), ndimage.binary_opening(blobs, iterations=times))
+            assert np.array_equal(dilated(blobs, times), ndimage.binary_dilation(blobs, iterations=times))
+        assert np.array_equal(~open_air(blobs), ndimage.binary_fill_holes(blobs))

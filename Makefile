@@ -17,7 +17,7 @@ demo: $(RUNTIME)
 stop:
 	@$(BIN)/python scripts/demo.py stop
 
-# A hub and 26 hospitals on this machine, and what befalls them in ten minutes, or more on a slow machine; wants 16 GB of memory.
+# A hub and 26 hospitals on this machine, and what befalls them in nine minutes, or more on a slow machine; wants 16 GB of memory.
 fleet: $(DEV)
 	@$(BIN)/python scripts/fleet/story.py
 

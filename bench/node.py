@@ -3,7 +3,8 @@
     python bench/node.py latency [--studies 20] [--gap 20]
         last image of 300 slices to its results stored in Orthanc, while studies arrive at random, seconds apart on the mean
     python bench/node.py queue [--studies 500] [--workers 1 2 4] [--postgres]
-        studies of 60 slices that wait: throughput, memory, and what passes between two readings
+        a queue of studies of 60 slices: throughput with so many workers, each number for its share of the queue, memory over
+        the whole of it, and what passes between two readings
 
 Everything is real: dcmtk sends, the node is `pneumoscope serve` on its defaults, Orthanc is that of the distribution.
 """
@@ -12,6 +13,7 @@ import argparse
 import random
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +39,8 @@ from reading import study as phantom
 from pneumoscope.config import load_settings
 from servers import Node, Orthanc, free_port, orthanc, postgres, renamed, wait_for
 
+#: Nothing is read faster.
+LEAST_S = 3.0
 ROOT = Path(__file__).parent.parent / "build" / "bench"
 console = Console(stderr=True)
 
@@ -77,6 +81,7 @@ def latency(count: int, *, gap_s: float) -> None:
             node.send(folder / f"study-{number}")
             sent_s = time.monotonic()
             shutil.rmtree(folder / f"study-{number}")
+            time.sleep(LEAST_S)  # asking takes something from the reading
             wait_for(lambda: in_pacs(node, uids[number]), seconds=600 + 20 * count, what="the results", every_s=0.2)
             return time.monotonic() - sent_s
 
@@ -108,58 +113,98 @@ def busy_share(node: Node) -> float:
 
 def queue(count: int, *, on_postgres: bool, workers: list[int]) -> None:
     source = phantom(60)
+    shares = [count * number // len(workers) for number in range(1, len(workers) + 1)]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = stack.enter_context(postgres()).url if on_postgres else ""
+        node, _ = start(stack, folder, workers=0, url=url, deliver=False)
+        per_second = fill(node, source, count)
+        crew = stack.enter_context(Crew(node))
+        samples = stack.enter_context(watched_memory(node, crew))
+        rows, before = [], 0
+        with Progress(console=console) as progress:
+            read = progress.add_task("read", total=count)
+            for number, share in zip(workers, shares, strict=True):
+                crew.grow(number)
+                wait_for(lambda: done(node) > before, seconds=300, what="the first reading", every_s=0.2)  # noqa: B023
+                first, begun_s, begun_ms = done(node), time.monotonic(), time.time() * 1000
+                while (there := done(node)) < share:
+                    progress.update(read, completed=there)
+                    time.sleep(0.5)
+                per_minute = (there - first) / (time.monotonic() - begun_s) * 60
+                rows.append((number, there - first, per_minute, *between_ms(node, since_ms=begun_ms)))
+                before = there
     kind = "PostgreSQL" if on_postgres else "SQLite"
-    table = Table(title=f"{count} studies of 60 slices queued, on {kind}, without destinations")
-    for head in ("workers", "studies/min", *(f"{part} MiB {what}" for part in PARTS for what in ("last", "per 100 studies"))):
+    table = Table(title=f"{count} studies of 60 slices queued, on {kind}, without destinations; received at {per_second:.1f}/s")
+    for head in ("workers", "studies", "studies/min", "ms between two readings of a worker", "ms filing results"):
         table.add_column(head, justify="right")
-    for head in ("ms between two readings", "of them filing results"):
-        table.add_column(head, justify="right")
-    for number in workers:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            url = stack.enter_context(postgres()).url if on_postgres else ""
-            node, _ = start(stack, folder, workers=number, url=url, deliver=False)
-            with watched_memory(node) as samples:
-                per_minute = run_through(node, source, count, title=f"{number} workers")
-            memory = [f"{value:.1f}" for part in range(len(PARTS)) for value in last_and_slope(samples, part)]
-            table.add_row(str(number), f"{per_minute:.1f}", *memory, *(f"{ms:.0f}" for ms in between_ms(node)))
+    for number, studies, per_minute, *ms in rows:
+        table.add_row(str(number), str(studies), f"{per_minute:.1f}", *(f"{value:.0f}" for value in ms))
     Console().print(table)
+    memory = Table(title="memory, without what a reading takes: MiB at the end, and growth with 100 studies")
+    for head in ("process", "MiB", "per 100 studies"):
+        memory.add_column(head, justify="right")
+    for part, name in enumerate(("receivers", "the first worker")):
+        memory.add_row(
+            name, *(f"{value:+.1f}" if k else f"{value:.0f}" for k, value in enumerate(last_and_slope(samples, part)))
+        )
+    Console().print(memory)
 
 
-def run_through(node: Node, source: Path, count: int, *, title: str) -> float:
-    """Send so many studies and wait until they are read; studies a minute."""
-    with Progress(console=console) as progress:
-        sent, read = progress.add_task(f"{title}: sent", total=count), progress.add_task("read", total=count)
-        started_s = time.monotonic()
-        for _ in range(count):
-            renamed(source, node.folder / "study")
-            node.send(node.folder / "study")
-            shutil.rmtree(node.folder / "study")
-            progress.update(sent, advance=1)
-            progress.update(read, completed=done(node))
+def fill(node: Node, source: Path, count: int) -> float:
+    """Send so many studies to a node that has no worker yet; studies a second, with what making them takes."""
+    begun_s = time.monotonic()
 
-        def over() -> bool:
-            progress.update(read, completed=done(node))
-            return done(node) >= count
+    def bring(number: int) -> None:
+        renamed(source, node.folder / f"study-{number}")
+        node.send(node.folder / f"study-{number}")
+        shutil.rmtree(node.folder / f"study-{number}")
 
-        wait_for(over, seconds=20 * count + 60, what="all readings", every_s=0.5)
-    return count / (time.monotonic() - started_s) * 60
+    with ThreadPoolExecutor(2) as pool:
+        works = [pool.submit(bring, number) for number in range(count)]
+        for work in track(as_completed(works), total=count, description="studies sent", console=console):
+            work.result()
+    return count / (time.monotonic() - begun_s)
 
 
-PARTS = ("receiver", "worker")
+class Crew:
+    """Workers of a node, by `pneumoscope work`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait()
+
+    def grow(self, number: int) -> None:
+        """Have so many."""
+        command = [sys.executable, "-m", "pneumoscope.cli", "work", "--config", str(self._node.config)]
+        with (self._node.folder / "log").open("ab") as log:
+            while len(self.processes) < number:
+                self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+
+
 Sample = tuple[int, float, float]
 
 
 @contextmanager
-def watched_memory(node: Node) -> Iterator[list[Sample]]:
-    """Studies read so far, MiB of all receivers, and of all workers without their readers, every two seconds."""
+def watched_memory(node: Node, crew: Crew) -> Iterator[list[Sample]]:
+    """Studies read so far, MiB of all receivers, and of the first worker without its reader, every two seconds."""
     samples: list[Sample] = []
     stop = Event()
 
     def watch() -> None:
         while not stop.wait(2):
-            receiver, worker = (sum(psutil.Process(pid).memory_info().rss for pid in node.pids(kind)) / 2**20 for kind in PARTS)
-            samples.append((done(node), receiver, worker))
+            groups = (node.pids("receiver"), [process.pid for process in crew.processes[:1]])
+            receivers, worker = (sum(psutil.Process(pid).memory_info().rss for pid in pids) / 2**20 for pids in groups)
+            samples.append((done(node), receivers, worker))
 
     thread = Thread(target=watch)
     thread.start()
@@ -199,13 +244,13 @@ def steps_of(node: Node) -> list[tuple[str, str, int, int]]:
     return [(worker, name, int(start), int(end)) for worker, name, start, end in rows]
 
 
-def between_ms(node: Node) -> tuple[float, float]:
+def between_ms(node: Node, *, since_ms: float) -> tuple[float, float]:
     """From the end of one reading to the start of the next, and what of it goes into filing results: medians."""
-    steps = steps_of(node)
+    steps = [step for step in steps_of(node) if step[2] >= since_ms]
     reads = [step for step in steps if step[1] == "read"]
     gaps = [after[2] - before[3] for before, after in pairwise(reads) if before[0] == after[0]]
     filing = [end - start for _, name, start, end in steps if name == "settle"]
-    return (statistics.median(gaps) if gaps else float("nan")), statistics.median(filing)
+    return tuple(statistics.median(values) if values else float("nan") for values in (gaps, filing))
 
 
 def main() -> None:

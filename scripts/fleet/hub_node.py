@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,10 +17,6 @@ from pneumoscope.store import Database
 from pneumoscope.store.hub_schema import rollout
 from pneumoscope.store.hub_schema import site as hub_site
 
-#: After so long all sites have joined, and a window of counts should begin.
-JOINED_S = 50.0
-#: Ten minutes stand for some days: a window of counts is about a minute. Windows keep step with the clock; we begin anywhen.
-WINDOW_S = float(min(range(56, 65), key=lambda length_s: -(time.time() + JOINED_S) % length_s))
 EVERY_S = 4.0
 COMMAND = [sys.executable, "-m", "pneumoscope.cli"]
 
@@ -29,7 +24,7 @@ COMMAND = [sys.executable, "-m", "pneumoscope.cli"]
 class Hub:
     """The hub's process, and what its operator types."""
 
-    def __init__(self, port: int, sites_port: int, public_key: Path) -> None:
+    def __init__(self, port: int, sites_port: int, public_key: Path, *, window_s: float) -> None:
         self.folder = FOLDER / "hub"
         trusted = self.folder / "home" / "trusted_keys"
         trusted.mkdir(parents=True)
@@ -38,7 +33,7 @@ class Hub:
         self.config.write_text(
             f'[node]\nfolder = "{self.folder / "kept"}"\n[logs]\nlevel = "warning"\n'
             f'[hub]\nname = "localhost"\nhost = "127.0.0.1"\nport = {port}\nsites_port = {sites_port}\n'
-            f"[hub.policy]\nwindow_s = {WINDOW_S}\nevery_s = {EVERY_S}\nacceptance_cases = 4\nacceptance_auc = 0.7\n"
+            f"[hub.policy]\nwindow_s = {window_s}\nevery_s = {EVERY_S}\nacceptance_cases = 4\nacceptance_auc = 0.7\n"
             "wait_s = 600\n"
             "[hub.gate]\nhours = 0\npairs = 5\nreadings = 5\nsites_share = 0.6\n"
         )

@@ -1,19 +1,18 @@
 """One hospital of the fleet that runs on this machine: its node's processes, its scanner, its reader."""
 
-import gc
 import importlib
 import os
 import random
-import sys
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 
 import psutil
 import sqlalchemy as sa
+from dbos import _workflow_commands as dbos_jobs
+from forking import ForkedReader, forked
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom.presentation import build_context
@@ -24,17 +23,21 @@ from pneumoscope.fleet.messages import Answer as Said
 from pneumoscope.member.joining import join
 from pneumoscope.node.prepare import prepare
 from pneumoscope.records import Answer, Category, Judgement, Objection
-from pneumoscope.store import Database, now, reviews, service, verdicts
+from pneumoscope.store import Database, now, reviews, service, tellings, verdicts
 from pneumoscope.store.fleet_schema import observation
 from pneumoscope.store.schema import ReadingState, reading
 from pneumoscope.telemetry import SUPERVISED_VARIABLE
-from pneumoscope.worker import features
+from pneumoscope.worker import child, features
 
 PARTS = ("receiver", "worker", "member")
 for _part in PARTS:
     importlib.import_module(f"pneumoscope.{_part}.process")
 #: How often a site's own watch looks: minutes stand for days here.
 WATCH_EVERY_S = 15.0
+#: What is written here is committed so soon; a window of a minute cannot wait as long for it as one of a day.
+SETTLES = timedelta(seconds=4)
+#: 26 nodes that look each second for what never comes would take a tenth of this machine.
+QUIET_S = 10.0
 #: How often a reader is of another mind than the truth of the phantom.
 READER_ERRS = 0.03
 WORDS = {True: Category.SIGN, False: Category.NO_SIGN}
@@ -61,6 +64,7 @@ class Site:
     dicom_port: int
     chance: random.Random
     promotion: str = "hub"
+    misled: bool = False  # its model calls all of its patients sick
     processes: dict[str, psutil.Process] = field(default_factory=dict)
     truth: dict[str, bool] = field(default_factory=dict)  # of each study by its UID: whether the phantom is sick
     answered: set[str] = field(default_factory=set)
@@ -114,7 +118,7 @@ class Site:
         They are forked from this one, which has all modules: 26 nodes are up in a fraction of the time and memory that way.
         """
         for part in parts or PARTS:
-            self.processes[part] = _forked(self._run, part)
+            self.processes[part] = psutil.Process(forked(part, self._run, part))
 
     def _run(self, part: str) -> None:
         log = os.open(self.folder / "node.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -123,6 +127,9 @@ class Site:
         os.environ.update(self.environment)
         process = importlib.import_module(f"pneumoscope.{part}.process")
         process.WATCH_EVERY_S = WATCH_EVERY_S
+        tellings.SETTLES = SETTLES
+        child.launch = ForkedReader.launch
+        dbos_jobs._BACKGROUND_JOBS_INTERVAL_SEC = QUIET_S  # of timeouts and delays, which readings have none of
         process.run(load_settings(self.config))
 
     def stop(self, *parts: str) -> None:
@@ -168,6 +175,11 @@ class Site:
         with self.database.look() as db:
             done = db.execute(sa.select(sa.func.count()).where(reading.c.state.in_(ended))).scalar() or 0
         return len(self.truth) - int(done)
+
+    @property
+    def unanswered(self) -> int:
+        """Studies that its reader has said nothing of."""
+        return len(self.truth) - len(self.answered)
 
     def unpaired(self, since: datetime) -> int:
         """Studies read since then that the candidate, where there is one, has not read yet."""
@@ -227,20 +239,3 @@ def _opinion(found: str, meant: Category) -> Answer:
     if found == meant:
         return Answer(judgement=Judgement.ACCEPT)
     return Answer(judgement=Judgement.REJECT, objection=Objection.WRONG_CATEGORY)
-
-
-def _forked(work: Callable[[str], None], part: str) -> psutil.Process:
-    pid = os.fork()
-    if pid:
-        return psutil.Process(pid)
-    try:
-        os.setsid()
-        gc.freeze()  # what is shared with the other nodes stays shared
-        # what is spawned from here on is to import what it needs, and not this story
-        del sys.modules["__main__"].__file__
-        sys.modules["__main__"].__spec__ = None
-        work(part)
-    except BaseException as fault:  # noqa: BLE001 - the end of a process
-        print(f"{part}: {type(fault).__name__}: {fault}", file=sys.stderr)
-    finally:
-        os._exit(0)

@@ -1,4 +1,4 @@
-"""What `make fleet` does: a hub and 26 hospitals in 16 provinces on this machine, and what befalls them in ten minutes or more.
+"""What `make fleet` does: a hub and 26 hospitals in 16 provinces on this machine, and what befalls them in nine minutes.
 
 None of the names is of a real place; the patients are phantoms. Everything else is real: each hospital runs a node of its own,
 with a receiver, a worker and a member process and a database; scanners send by DICOM; hub and hospitals speak mutual TLS.
@@ -11,13 +11,13 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import sqlalchemy as sa
-from hub_node import WINDOW_S, Hub
-from making import make_models, make_phantoms
+from hub_node import Hub
+from making import make_models, make_phantoms, reading_s
 from rich.table import Table
 from site_node import Scanner, Site
 from telling import FOLDER, begun_s, console, say, until
@@ -61,14 +61,15 @@ DRIFTING, AWAY, WRONG = "Maple Quay", "Fir Valley", "Oak Ridge"
 #: Studies that a site gets at once, all sick or all well, so that hardly a count is small enough to be hidden.
 BURST = 5
 SICK_SHARE = 0.4
-#: Studies of healthy people that a model which calls all of them sick meets before its readers' answers stop it.
+#: At the site with the wrong model, so that its readers' answers stop that.
 HEALTHY = 15
-#: Where less of a window is left than a burst takes, the next one is waited for.
-BURST_S = 30.0
+#: Ten minutes stand for some days. A window of counts is about a minute: a stage of a roll-out should take one, in which hub
+#: and sites act upon the last, and a burst is read; how long that takes goes with the machine.
+LEAST_WINDOW_S, MOST_WINDOW_S = 45, 75
 #: Until the hub and the sites have acted upon what a window that closed has told.
 TOLD_S = 50.0
-#: Windows of work that a gate is given, and sites of its stage that work.
-MOST_WINDOWS, BUSY = 4, 2
+#: Windows of work that a gate is given.
+MOST_WINDOWS = 4
 
 
 def free_ports(number: int) -> list[int]:
@@ -89,11 +90,15 @@ class Story:
         self.public, self.models = make_models(FOLDER / "models")
         self.good, self.bad = self.models
         self.phantoms = make_phantoms(FOLDER / "phantoms")
+        self.reading_s = reading_s(self.phantoms["usual", True])
+        self.window_s = float(round(min(MOST_WINDOW_S, max(LEAST_WINDOW_S, 15 + 46 * self.reading_s))))
         number = sum(map(len, PLACES.values()))
         port, sites_port, *dicom_ports = free_ports(number + 2)
-        self.hub = Hub(port, sites_port, self.public)
+        self.hub = Hub(port, sites_port, self.public, window_s=self.window_s)
         self.sites: dict[str, Site] = {}
+        self.reading: list[Site] = []  # whose studies are being read, and wait for an answer then
         self.shown: list[tuple[str, bool, str]] = []
+        self.burst_s = 30 * self.reading_s  # of some sites in one window, until it was seen to take longer
         names = [(f"{province} {name}", province) for province, given in PLACES.items() for name in given]
         for k, (title, province) in enumerate(names):
             folder = FOLDER / "sites" / title.replace(" ", "-").lower()
@@ -122,35 +127,54 @@ class Story:
         right = len(self.hub.sites()) == 26 and modes == {"shadow", "live"}
         self.show("26 hospitals in 16 provinces join", right, "in shadow, save one that served before")
 
-    def window(self, *busy: Site, fresh: int = 0, healthy: int = 0, sick: bool | None = None) -> None:
-        """One window of counts: a burst for each of ``busy`` and for ``fresh`` more sites that are in shadow, all read in it.
+    def work(self, *busy: Site, others: Sequence[Site] = (), fresh: int = 0, sick: bool | None = None) -> None:
+        """Studies come: those of ``busy`` are read within one window of counts, since a gate waits for them, and answered.
 
-        What was read is answered by each site's reader; sites in shadow are released by two of its people then.
-        ``healthy``: studies of the site with the wrong model. ``sick``: what the bursts show; None: one or the other by chance.
+        ``others``, and ``fresh`` more sites that are in shadow, get theirs after that, to be read while the story goes on.
+        ``sick``: what a burst shows; None: one or the other by chance.
         """
-        chosen, self.fresh = self.fresh[:fresh], self.fresh[fresh:]
-        left_s = WINDOW_S - time.time() % WINDOW_S
-        if left_s < BURST_S:
-            time.sleep(left_s + 0.3)
-        sites = [*busy, *([self.sites[WRONG]] if healthy else []), *chosen]
-        begun_s = time.time()
-        # gates wait for what busy sites read; what the others read may be told with the next window
-        for group in (sites[: len(sites) - len(chosen)], chosen):
-            begun_at = now()
-            for site in group:
-                shown = site.chance.random() < SICK_SHARE if sick is None else sick
-                for _ in range(healthy if site.title == WRONG and healthy else BURST):
-                    site.scan(self.phantoms, sick=shown)
-            until(lambda: not any(site.unread for site in group), "readings", patience_s=300)  # noqa: B023 - called at once
-            if group is not chosen:  # a candidate that comes to the others meanwhile never reads what was read before
-                until(lambda: not any(site.unpaired(begun_at) for site in group), "pairs", patience_s=300)  # noqa: B023
-        number = sum(len(site.truth) - len(site.answered) for site in sites)
-        say(f"{number} studies were read in {time.time() - begun_s:.0f} s")
+        left_s = self.window_s - time.time() % self.window_s
+        if busy and left_s < min(0.9 * self.window_s, self.burst_s):
+            next_s = time.time() + left_s + 0.3
+            self.until(lambda: time.time() > next_s, "the next window")
+        begun_at, begun_s = now(), time.time()
+        if busy:
+            self.scan(busy, sick=sick)
+            self.until(lambda: not any(site.unread or site.unpaired(begun_at) for site in busy), "readings")
+            self.burst_s = max(self.burst_s, time.time() - begun_s)
+            say(f"{sum(site.unanswered for site in busy)} studies were read in {time.time() - begun_s:.0f} s")
+            for site in busy:
+                site.answer()
+        later = [*others, *self.fresh[:fresh]]
+        self.scan(later, sick=sick)
+        self.reading, self.fresh = [*self.reading, *later], self.fresh[fresh:]
+
+    def scan(self, sites: Sequence[Site], *, sick: bool | None) -> None:
+        """A burst of studies comes to each."""
         for site in sites:
+            shown = site.chance.random() < SICK_SHARE if sick is None else sick
+            for _ in range(HEALTHY if site.misled else BURST):
+                site.scan(self.phantoms, sick=shown)
+
+    def tend(self) -> None:
+        """Where all was read, a site's reader answers; sites in shadow are then released by two of their people."""
+        for site in [one for one in self.reading if not one.unread]:
+            self.reading.remove(site)
             site.answer()
-        for site in chosen:
             with site.database.begin() as db:
-                service.release(db, actor="head of radiology", second="physicist", reason="agrees with our readers in shadow")
+                if service.current(db, "").mode == Mode.SHADOW:
+                    service.release(
+                        db, actor="head of radiology", second="physicist", reason="agrees with our readers in shadow"
+                    )
+
+    def until(self, condition: Callable[[], object], what: str, *, patience_s: float = 240) -> None:
+        """Wait, while the sites work."""
+
+        def reached() -> object:
+            self.tend()
+            return condition()
+
+        until(reached, what, patience_s=patience_s)
 
     def of_stage(self, number: int) -> list[Site]:
         """Sites of a stage of the newest roll-out."""
@@ -163,22 +187,34 @@ class Story:
         )
         return [self.sites[row["title"]] for row in self.hub.rows(query) if row["title"] not in (DRIFTING, AWAY, WRONG)]
 
-    def work_until(self, reached: Callable[[], bool], what: str, *busy: Site, fresh: int = 0, sick: bool | None = None) -> None:
-        """Windows of work, until something is reached; ``fresh``: of the first."""
+    def work_until(
+        self,
+        reached: Callable[[], bool],
+        what: str,
+        *busy: Site,
+        others: Sequence[Site] = (),
+        fresh: int = 0,
+        sick: bool | None = None,
+    ) -> None:
+        """Windows of work, until something is reached; ``others`` and ``fresh``: of the first."""
         for turn in range(MOST_WINDOWS):
-            self.window(*busy, fresh=0 if turn else fresh, sick=sick)
-            give_up_at = time.time() + WINDOW_S - time.time() % WINDOW_S + TOLD_S
+            if turn:
+                self.work(*busy, sick=sick)
+            else:
+                self.work(*busy, others=others, fresh=fresh, sick=sick)
+            give_up_at = time.time() + self.window_s - time.time() % self.window_s + TOLD_S
             while time.time() < give_up_at:
+                self.tend()
                 if reached():
                     return
                 time.sleep(0.5)
         raise SystemExit(f"{MOST_WINDOWS} windows of work did not bring {what}; the logs are in {FOLDER}.")
 
     def at(self, phase: str, stage: int) -> bool:
-        """Whether the roll-out of the good model has come to a phase of a stage, and its first sites have done so."""
+        """Whether the roll-out of the good model has come to a phase of a stage, and its first site has done so."""
         row = self.hub.rollout(self.good)
         there = (row["stage"], row["phase"]) == (stage, phase)
-        for site in self.of_stage(stage)[:BUSY] if there else ():
+        for site in self.of_stage(stage)[:1] if there else ():
             with site.database.look() as db:
                 state = service.current(db, "")
             there &= self.good == (state.candidate if phase == "shadow" else state.model)
@@ -190,7 +226,8 @@ class Story:
         """The first studies, of which nobody sees a result, until two people of each site release the model."""
         first = [self.sites[title] for title in (*CANARIES, AWAY, WRONG)]
         self.fresh = [*first, *(site for site in self.every() if site not in first and site.title != DRIFTING)]
-        self.window(fresh=10)
+        self.work(fresh=7)
+        self.until(lambda: not self.reading, "the first readings")
         with first[0].database.look() as db:
             held = sa.select(sa.func.count()).select_from(observation).where(observation.c.mode == Mode.SHADOW)
             number = db.execute(held).scalar()
@@ -204,56 +241,61 @@ class Story:
         canaries, away = [self.sites[title] for title in CANARIES], self.sites[AWAY]
         self.hub.types("offer", str(self.models[self.good]))
         self.hub.types("roll-out", self.good, *(word for title in CANARIES for word in ("--canary", title)), "--share", "1")
-        until(lambda: self.at("shadow", 0), "the canaries in shadow", patience_s=60)
-        self.work_until(lambda: self.at("live", 0), "the canaries into service", *canaries, fresh=3)
-        self.work_until(lambda: self.at("shadow", 1), "the second stage", canaries[0], away, fresh=4)
+        self.until(lambda: self.at("shadow", 0), "the canaries in shadow", patience_s=60)
+        self.work_until(lambda: self.at("live", 0), "the canaries into service", canaries[0], others=canaries[1:], fresh=4)
+        self.work_until(lambda: self.at("shadow", 1), "the second stage", canaries[0], others=[away], fresh=4)
         self.show("canaries first: shadow, gate, service, gate", set(CANARIES) <= set(self.hub.running(self.good)))
         silent = self.alarms(AlarmKind.SILENT)
         self.show("the site that went silent is seen", AWAY in silent, f"in trouble: {', '.join(silent)}")
-        busy = self.of_stage(1)[:BUSY]
-        self.work_until(lambda: self.at("live", 1), "the second stage into service", *busy)
+        busy = self.of_stage(1)[0]
+        self.work_until(lambda: self.at("live", 1), "the second stage into service", busy, fresh=3)
         away.start("member")
         say(f"{AWAY} reaches the hub again")
-        self.work_until(lambda: self.hub.rollout(self.good)["state"] == "done", "the end of the roll-out", busy[0], fresh=3)
+        self.work_until(lambda: self.hub.rollout(self.good)["state"] == "done", "the end of the roll-out", busy, fresh=4)
 
     def rolled_out(self) -> None:
         """All sites that follow the hub run it in the end."""
         expected = {site.title for site in self.every()} - {DRIFTING}
-        until(lambda: set(self.hub.running(self.good)) == expected, "all sites", patience_s=3 * WINDOW_S)
+        self.until(lambda: set(self.hub.running(self.good)) == expected, "all sites", patience_s=3 * self.window_s)
         waits = json.dumps(self.hub.sites()[DRIFTING]["service"])
         detail = f"{len(expected)} sites run {self.good}; at {DRIFTING} it waits for two people, as that site chose"
         self.show("promotion by stages", '"waits_for_people": true' in waits, detail)
 
     def trouble(self) -> None:
-        """A bad model, which the hub offers in good faith, and a scanner that is changed."""
-        canaries, drifting = [self.sites[title] for title in CANARIES], self.sites[DRIFTING]
+        """A bad model, which the hub offers in good faith and one site takes by hand, and a scanner that is changed."""
+        canaries, drifting, wrong = [self.sites[title] for title in CANARIES], self.sites[DRIFTING], self.sites[WRONG]
         self.hub.types("offer", str(self.models[self.bad]))
         self.hub.types("roll-out", self.bad, *(word for title in CANARIES for word in ("--canary", title)))
-        until(lambda: all(self.hub.sites()[title]["candidate"] == self.bad for title in CANARIES), "the bad model in shadow")
+        self.put_by_hand(wrong)
+        say(f"at {WRONG} two people put {self.bad} in service by hand")
         drifting.scanner = replace(drifting.scanner, look="changed", ConvolutionKernel="B20f")
         say(f"the scanner of {DRIFTING} is changed")
-        self.window(*canaries, drifting, sick=False)
-        until(lambda: self.hub.rollout(self.bad)["state"] == "paused", "the gate", patience_s=2 * WINDOW_S)
+        self.until(
+            lambda: all(self.hub.sites()[title]["candidate"] == self.bad for title in CANARIES), "the bad model in shadow"
+        )
+
+        def paused() -> bool:
+            return self.hub.rollout(self.bad)["state"] == "paused"
+
+        others, fresh = [wrong, drifting], len(self.fresh)
+        self.work_until(paused, "the gate to close", canaries[0], others=others, fresh=fresh, sick=False)
         reason = self.hub.rollout(self.bad)["reason"]
         nowhere = set(self.hub.running(self.bad)) <= {WRONG}
         self.show("a bad model never gets beyond shadow at its canaries", nowhere, reason)
         self.hub.types("back", "--reason", "calls healthy lungs sick")
-        until(lambda: all(not self.hub.sites()[title]["candidate"] for title in CANARIES), "the canaries to go back")
+        self.until(lambda: all(not self.hub.sites()[title]["candidate"] for title in CANARIES), "the canaries to go back")
         self.show("one command takes it back", set(CANARIES) <= set(self.hub.running(self.good)))
 
     def watched(self) -> None:
-        """A model that a site put in service by hand, and what the sites' own watches find."""
+        """What the sites' own watches find."""
         wrong, drifting = self.sites[WRONG], self.sites[DRIFTING]
-        self.put_by_hand(wrong)
-        say(f"at {WRONG} two people put {self.bad} in service by hand")
-        self.window(drifting, fresh=len(self.fresh), healthy=HEALTHY, sick=False)
-        until(lambda: self.hub.sites()[WRONG]["mode"] == Mode.STOPPED, "the stop rule", patience_s=180)
+        self.until(lambda: self.hub.sites()[WRONG]["mode"] == Mode.STOPPED, "the stop rule", patience_s=180)
         with wrong.database.look() as db:
             state = service.current(db, "")
         self.show("the stop rule takes a wrong model out of service", state.actor == service.STOP_RULE, state.reason)
         with wrong.database.begin() as db:
             service.back(db, actor="head of radiology", reason="the model before it was right")
-        until(lambda: WRONG in self.hub.running(self.good), "the model before")
+        self.until(lambda: WRONG in self.hub.running(self.good), "the model before")
         self.show("its people take it back to the model before", right=True)
         kinds = (AlarmKind.INPUT_DRIFT, AlarmKind.SCORE_DRIFT)
         if DRIFTING not in self.alarms(*kinds):
@@ -267,6 +309,7 @@ class Story:
         with site.database.begin() as db:
             service.propose(db, self.bad, actor="head of radiology")
             service.promote(db, actor="head of radiology", second="physicist", reason="looked better in a paper")
+        site.misled = True
 
     def alarms(self, *kinds: AlarmKind) -> list[str]:
         """Titles of sites where such an alarm stands."""
@@ -275,7 +318,7 @@ class Story:
 
     def compare(self) -> None:
         """The hub's picture against what each site has in its own database."""
-        until(self.all_told, "the last windows to be told", patience_s=2 * WINDOW_S)
+        self.until(lambda: not self.reading and self.all_told(), "the last windows to be told", patience_s=2 * self.window_s)
         at_hub = {(row["site"], row["start"]): json.loads(row["content"]) for row in self.hub.rows(sa.select(site_window))}
         ids = {title: row["id"] for title, row in self.hub.sites().items()}
         same, least, most, true = True, 0, 0, 0
@@ -309,7 +352,7 @@ class Story:
                 last = db.execute(sa.select(sa.func.max(observation.c.at))).scalar()
             if any(kept is None for _, kept in windows):
                 return False
-            if last and not any(start <= last < start + timedelta(seconds=WINDOW_S) for start, _ in windows):
+            if last and not any(start <= last < start + timedelta(seconds=self.window_s) for start, _ in windows):
                 return False
         return True
 

@@ -24,7 +24,6 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Event, Thread
 
-import httpx
 import numpy as np
 import psutil
 import sqlalchemy as sa
@@ -37,6 +36,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from reading import study as phantom
 
 from pneumoscope.config import load_settings
+from pneumoscope.store import Database
+from pneumoscope.store.schema import reading
 from servers import Node, Orthanc, free_port, orthanc, postgres, renamed, wait_for
 
 #: Nothing is read faster.
@@ -222,10 +223,14 @@ def last_and_slope(samples: list[Sample], part: int) -> tuple[float, float]:
 
 
 def done(node: Node) -> int:
-    text = httpx.get(f"{node.url}/metrics").text
-    return sum(
-        int(float(line.rsplit(" ", 1)[1])) for line in text.splitlines() if line.startswith("pneumoscope_readings_total{")
-    )
+    """Readings that have ended, by the node's database: workers that `serve` did not start have metrics of their own."""
+    query = sa.select(sa.func.count()).select_from(reading).where(reading.c.finished_at.is_not(None))
+    database = Database(load_settings(node.config).database_url)
+    try:
+        with database.look() as db:
+            return int(db.execute(query).scalar_one())
+    finally:
+        database.close()
 
 
 def steps_of(node: Node) -> list[tuple[str, str, int, int]]:

@@ -291,9 +291,10 @@ class Node:
         wait_for(self.ready, seconds=240, what="the node")
 
     def ready(self) -> bool:
+        """Whether it is; without a worker it never is, and alive is enough."""
         assert self.process is not None and self.process.poll() is None, self.log[-3000:]
         try:
-            return httpx.get(f"{self.url}/ready", headers=self.headers).status_code == 200
+            return httpx.get(f"{self.url}/{'ready' if self._workers else 'health'}", headers=self.headers).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo stop fleet viewer test soak check bench docs lock train evidence clean
+.PHONY: install demo stop fleet viewer test soak check bench docs lock train evidence clean
 
 PYTHON ?= python3
 BIN = .venv/bin
@@ -7,6 +7,9 @@ UV = 0.13.9
 LOCK = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q
 RUNTIME = .venv/.runtime
 DEV = .venv/.dev
+
+# What Pneumoscope needs to run, in .venv, and nothing started.
+install: $(RUNTIME)
 
 demo: $(RUNTIME)
 	@$(BIN)/pneumoscope viewer || echo "The demo goes on without the viewer."

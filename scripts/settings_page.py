@@ -14,8 +14,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 HEAD = """# Settings
 
 One TOML file, named by `--config` or by `PNEUMOSCOPE_CONFIG`; every setting can also come from the environment, which goes
-first: `PNEUMOSCOPE_DICOM__PORT=104` is `port` under `[dicom]`. Without any, the node runs on SQLite and a local folder and
-takes studies from its own machine. `pneumoscope check` tells what is wrong with them.
+first: `PNEUMOSCOPE_DICOM__PORT=104` is `port` under `[dicom]`, with two underscores between. Without any, the node runs on
+SQLite and a local folder and takes studies from its own machine. `pneumoscope check` tells what is wrong with them.
 See [how to run a node](../how-to/run-a-node.md).
 
 This page is written by `scripts/settings_page.py`.
@@ -80,7 +80,16 @@ def default(field: FieldInfo) -> str:
         return "none"
     if value in ("", None, (), {}):
         return "empty"
-    return f"`{list(value)}`" if isinstance(value, tuple) else f"`{value}`"
+    return f"`{toml(value)}`"
+
+
+def toml(value: object) -> str:
+    """A default as the file would have it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else f'"{value}"'
 
 
 def meaning(key: str, field: FieldInfo) -> str:

@@ -31,7 +31,7 @@ def read(
 
     With --json and no --out nothing is written. Exit status: 0 read, 3 not readable, 4 this machine needs a person.
     """
-    with told(as_json=as_json):
+    with told(as_json=as_json, undone="Not read"):
         _read(path, out=out, as_json=as_json, bundle=lambda: bundle_of(model, unsigned=unsigned))
 
 

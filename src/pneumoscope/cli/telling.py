@@ -20,19 +20,19 @@ def interrupt(number: int, _frame: object) -> NoReturn:
 
 
 @contextlib.contextmanager
-def told(*, as_json: bool) -> Iterator[None]:
-    """Say what went wrong in one sentence with its code, and leave with the status that the error asks for."""
+def told(*, as_json: bool, undone: str = "Not done") -> Iterator[None]:
+    """Say what went wrong in one sentence with its code, after ``undone``, and leave with the status of the error."""
     try:
         yield
     except (KeyboardInterrupt, ImportError):
         if not _interrupts:  # a stop while an extension module is imported comes out as an ImportError
             raise
-        _leave(Interrupted("Stopped; nothing was written."), as_json=as_json)
+        _leave(Interrupted("Stopped; nothing was written."), as_json=as_json, undone=undone)
     except PneumoscopeError as fault:
-        _leave(fault, as_json=as_json)
+        _leave(fault, as_json=as_json, undone=undone)
 
 
-def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
+def _leave(fault: PneumoscopeError, *, as_json: bool, undone: str) -> NoReturn:
     reasons = fault.reasons if isinstance(fault, NoEligibleSeries) else ()
     if as_json:
         document = {"error": fault.code, "message": str(fault), "reasons": [{"code": c, "text": t} for c, t in reasons]}
@@ -42,7 +42,7 @@ def _leave(fault: PneumoscopeError, *, as_json: bool) -> NoReturn:
         from rich.markup import escape
 
         console = Console(stderr=True, soft_wrap=True, highlight=False)
-        console.print(f"[bold red]Not read[/] ({fault.code}): {escape(str(fault))}")
+        console.print(f"[bold red]{undone}[/] ({fault.code}): {escape(str(fault))}")
         for code, text in reasons[1:6]:
             console.print(f"  another series ({code}): {text}", markup=False)
         if len(reasons) > 6:

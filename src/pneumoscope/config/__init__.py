@@ -21,6 +21,7 @@ from pneumoscope.config.destinations import (
     Hl7Destination,
     StowDestination,
 )
+from pneumoscope.config.faults import sentences
 from pneumoscope.config.fleet import Fleet, Hub, HubGate, HubPolicy
 from pneumoscope.config.network import Arrival, Dicom, Pacs, PriorityRule, Sender, Tls, Watched
 from pneumoscope.config.node import Bucket, Disk, Logs, Node, Tracing
@@ -111,6 +112,8 @@ class Settings(BaseSettings):
             raise ValueError(f"two destinations have one name: {', '.join(sorted(doubled))}")
         if self.arrival.ask and self.arrival.ask not in {pacs.name for pacs in self.pacs}:
             raise ValueError(f"arrival.ask names {self.arrival.ask}, which is not under pacs")
+        if self.dicom.port == self.http.port:
+            raise ValueError(f"dicom.port and http.port are both {self.dicom.port}")
         tokens = [*self.http.tokens, *(program.token for program in self.http.programs)]
         if len(set(tokens)) < len(tokens):
             raise ValueError("two programs have one token")
@@ -153,12 +156,16 @@ def load_settings(file: Path | None = None, **given: Any) -> Settings:  # noqa: 
     """
     path = file or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path else {}
         return Settings(**{**content, **given})
     except ValidationError as fault:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in fault.errors(include_input=False)
-        )
-        raise OperatorNeeded(f"The settings cannot be used: {wrong}.", code="settings-wrong") from None
-    except (OSError, tomllib.TOMLDecodeError) as fault:
-        raise OperatorNeeded(f"The settings file cannot be read: {fault}.", code="settings-unreadable") from fault
+        wrong = "".join(f"\n  {sentence}" for sentence in sentences(fault, Settings))
+        raise OperatorNeeded(f"The settings cannot be used:{wrong}", code="settings-wrong") from None
+    except OSError as fault:
+        raise OperatorNeeded(
+            f"The settings file cannot be read: {path}: {fault.strerror}.", code="settings-unreadable"
+        ) from fault
+    except UnicodeDecodeError:
+        raise OperatorNeeded(f"The settings file {path} must be text in UTF-8.", code="settings-unreadable") from None
+    except tomllib.TOMLDecodeError as fault:
+        raise OperatorNeeded(f"The settings file {path} is no TOML: {fault}.", code="settings-unreadable") from fault

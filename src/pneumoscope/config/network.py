@@ -4,9 +4,9 @@ import ipaddress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from pneumoscope.config.base import AeTitle, Port, Seconds, Section
+from pneumoscope.config.base import AeTitle, Network, Port, Seconds, Section
 from pneumoscope.delivery.connection import Tls as ClientTls
 
 
@@ -31,8 +31,8 @@ class Tls(Section):
 class Sender(Section):
     """Who may send to us by DICOM, and who may ask for what we keep."""
 
-    ae_title: str = Field("*", description="Calling AE title, or `*` for any.")
-    addresses: tuple[str, ...] = Field(("127.0.0.0/8", "::1/128"), description="Networks that it may come from.")
+    ae_title: AeTitle = Field("*", description="Calling AE title, or `*` for any.")
+    addresses: tuple[Network, ...] = Field(("127.0.0.0/8", "::1/128"), description="Networks that it may come from.")
     port: Port | None = Field(None, description="Where it listens for answers to storage commitments; empty: none are sent.")
     host: str = Field("", description="Its host for such answers; empty: the address that it called from.")
     encrypted: bool = Field(False, description="Speak TLS for such answers.")
@@ -45,13 +45,6 @@ class Sender(Section):
     priority: Literal["emergency", "inpatient", "routine", "backfill"] = Field(
         "routine", description="Urgency of what it sends, where no rule says otherwise."
     )
-
-    @field_validator("addresses")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ipaddress.ip_network(network)
-        return value
 
     @property
     def is_of_hosts(self) -> bool:

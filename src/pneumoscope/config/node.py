@@ -12,7 +12,12 @@ class Node(Section):
     """The installation as a whole."""
 
     folder: Path = Field(Path("node"), description="Folder for everything the node keeps: database, objects, results, spool.")
-    database_url: str = Field("", description="PostgreSQL by `postgresql+psycopg://...`; empty: SQLite in `folder`.")
+    database_url: str = Field(
+        "",
+        pattern=r"^(postgresql\+psycopg://\S+)?$",
+        description="PostgreSQL by `postgresql+psycopg://...`; empty: SQLite in `folder`.",
+        repr=False,  # it may hold a password
+    )
     model: str = Field("", description="Installed model, or its folder; empty: that shipped.")
     workers: int = Field(1, ge=0, le=64, description="Worker processes that `serve` starts on this machine.")
     pace: float = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pneumoscope.config.base import Port, Seconds, Section
+from pneumoscope.config.base import Network, Port, Seconds, Section
 
 
 class Role(StrEnum):
@@ -42,17 +42,18 @@ class Http(Section):
     trust_this_machine: bool = Field(
         False, description="Whoever calls from this machine, and through no proxy, may do everything without logging in."
     )
-    proxies: tuple[str, ...] = Field(
+    proxies: tuple[Network, ...] = Field(
         ("127.0.0.0/8", "::1/128"), description="Networks of proxies, whose `X-Forwarded-For` and `-Proto` are believed."
     )
     max_upload_mb: int = Field(8192, ge=1, description="Largest request body, in MB.")
 
-    @field_validator("proxies")
+    @field_validator("host")
     @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ipaddress.ip_network(network)
-        return value
+    def _address(cls, value: str) -> str:
+        try:
+            return value if value in ("", "localhost") else str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError(f'"{value}" is no address of this machine, such as 127.0.0.1, or 0.0.0.0 for all') from None
 
 
 class OpenId(Section):

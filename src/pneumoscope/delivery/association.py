@@ -21,8 +21,8 @@ MAX_PDU_BYTES = 131_072
 #: (source, reason) of a permanent rejection (PS3.8 table 9-21), in words.
 REJECTIONS = {
     (1, 2): "it does not support our application context",
-    (1, 3): "it does not know our AE title",
-    (1, 7): "it does not know the AE title that we call",
+    (1, 3): "it does not know our AE title, {ours}",
+    (1, 7): "it does not know the AE title that we call, {theirs}",
 }
 TRANSIENT = 2  # result of an A-ASSOCIATE-RJ (PS3.8 table 9-21)
 
@@ -57,7 +57,7 @@ def associate(
         try:
             if not assoc.is_established:
                 if rejections:
-                    raise _rejection(rejections[0])
+                    raise _rejection(rejections[0], peer)
                 raise too_slow() if deadline.expired else _why_not(assoc, peer, tls, began)
             yield assoc
         except (RetryLater, RuntimeError) as fault:  # a RuntimeError is the library's, where the association is gone
@@ -106,7 +106,8 @@ def _why_not(assoc: Association, peer: Peer, tls: ssl.SSLContext | None, began: 
         return fault
     if time.monotonic() - began >= peer.timeout_s:
         return RetryLater("The peer did not answer the request for an association in time.", code="peer-silent")
-    return RetryLater("The peer broke off before it accepted the association.", code="peer-aborted")
+    perhaps = "" if tls else "; it may speak TLS alone"
+    return RetryLater(f"The peer broke off before it accepted the association{perhaps}.", code="peer-aborted")
 
 
 def _note_rejection(event: evt.Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
@@ -115,12 +116,13 @@ def _note_rejection(event: evt.Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
         rejections.append(event.pdu)
 
 
-def _rejection(pdu: A_ASSOCIATE_RJ) -> RetryLater | OperatorNeeded:
+def _rejection(pdu: A_ASSOCIATE_RJ, peer: Peer) -> RetryLater | OperatorNeeded:
     source, reason = pdu.source or 0, pdu.reason_diagnostic or 0
     numbers = f"source {source}, reason {reason}"
     if pdu.result == TRANSIENT or source == 3:  # presentation layer: congestion or its local limit
         return RetryLater(f"The peer is busy and rejected the association for now ({numbers}).", code="peer-busy")
     words = REJECTIONS.get((source, reason), "it gives no reason")
+    words = words.format(ours=peer.calling_ae_title, theirs=peer.ae_title)
     return OperatorNeeded(f"The peer rejected the association: {words} ({numbers}).", code="peer-refused")
 
 

@@ -5,6 +5,9 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from pneumoscope.errors import OperatorNeeded, RetryLater
 
 #: How long a peer is listened to for the TLS alert that says why it breaks off.
@@ -15,7 +18,7 @@ ALERT_WAIT_S = 1.0
 class Tls:
     """TLS by PS3.15 B.12 (BCP 195): version 1.2 at least; our certificate where the peer asks for one.
 
-    All files are PEM. Without ``authorities`` those of the operating system are trusted.
+    All files are PEM. ``authorities`` need not be roots. Without them those of the operating system are trusted.
     """
 
     certificate: Path | None = None
@@ -28,16 +31,39 @@ class Tls:
         try:
             context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self.authorities)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority below the root, or a device's own certificate
             context.check_hostname = self.check_hostname
             if self.certificate:
                 # an empty password, since OpenSSL would ask on the terminal for that of an encrypted key
                 context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
         except OSError as fault:  # ssl.SSLError is one
-            raise OperatorNeeded(
-                "Our TLS certificate, its key or the authorities cannot be read; PEM files without a password are needed.",
-                code="tls-files",
-            ) from fault
+            raise unusable(certificate=self.certificate, key=self.key, authorities=self.authorities) from fault
         return context
+
+
+def unusable(
+    *, certificate: Path | None, key: Path | None, authorities: Path | None = None, code: str = "tls-files"
+) -> OperatorNeeded:
+    """Which of our own files TLS could not be set up with, and why."""
+    given = [file for file in (certificate, key, authorities) if file]
+    for file in given:
+        try:
+            file.read_bytes()
+        except OSError as reason:
+            return OperatorNeeded(f"{file} cannot be read: {reason.strerror}.", code=code)
+    if certificate and key and _are_strangers(certificate, key):
+        return OperatorNeeded(f"{key} is not the key of {certificate}.", code=code)
+    names = ", ".join(map(str, given))
+    return OperatorNeeded(f"One of {names} cannot be used; PEM files without a password are needed.", code=code)
+
+
+def _are_strangers(certificate: Path, key: Path) -> bool:
+    """OpenSSL has several words for it."""
+    try:
+        ours = load_pem_private_key(key.read_bytes(), None).public_key()
+        return ours != x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    except (ValueError, TypeError):  # no PEM, or with a password
+        return False
 
 
 def connect(host: str, port: int, *, context: ssl.SSLContext | None, timeout_s: float) -> socket.socket:
@@ -87,7 +113,7 @@ def unreachable(fault: OSError) -> RetryLater:
 def explain(fault: OSError) -> RetryLater | OperatorNeeded:
     """Why a connection that stood broke."""
     if isinstance(fault, ssl.SSLCertVerificationError):
-        return OperatorNeeded(f"The peer's certificate is not trusted: {fault.verify_message}.", code="tls-failed")
+        return OperatorNeeded(f"The peer's certificate is not trusted: {fault.verify_message.rstrip('.')}.", code="tls-failed")
     if isinstance(fault, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return RetryLater("The peer closed the connection during TLS.", code="peer-aborted")
     if isinstance(fault, ssl.SSLError):

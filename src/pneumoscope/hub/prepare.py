@@ -16,7 +16,8 @@ def prepare(settings: Settings) -> Store:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
     except OSError as fault:
-        raise OperatorNeeded("The hub's folder cannot be made or written.", code="store-unwritable") from fault
+        what = f"{fault.filename or settings.node.folder}: {fault.strerror}"
+        raise OperatorNeeded(f"The hub's folder cannot be made or written: {what}.", code="store-unwritable") from fault
     return open_store(settings)
 
 

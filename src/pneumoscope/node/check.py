@@ -1,9 +1,10 @@
 """Tells an operator in one screen what is wrong with a node: each thing is looked at by itself, and nothing is changed."""
 
+import ipaddress
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -17,15 +18,16 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope import tracing
-from pneumoscope.config import Settings, Tls
+from pneumoscope.config import AnyDestination, DicomDestination, Hl7Destination, Pacs, Sender, Settings, Tls
 from pneumoscope.delivery.association import Peer, associate
+from pneumoscope.delivery.connection import Tls as ClientTls
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.models import DEFAULT_BUNDLE, examine, trust
 from pneumoscope.models.library import find
 from pneumoscope.node import fleetcheck
 from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
-from pneumoscope.receiver.admission import answer_tls
+from pneumoscope.receiver.admission import Rejection, admit, answer_tls
 from pneumoscope.store import Database, accounts, audit, processes, service
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
 from pneumoscope.worker.clock import ACTION as CLOCK_ACTION
@@ -35,6 +37,7 @@ CERTIFICATE_WARNING = timedelta(days=30)
 CLOCK_TOLERANCE_S = 5.0
 CLOCK_MEMORY = timedelta(days=1)
 ECHO_TIMEOUT_S = 5.0
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - where a listener listens on all addresses
 
 
 class Verdict(StrEnum):
@@ -60,42 +63,31 @@ Finding = tuple[Verdict, str]
 def check(settings: Settings) -> Iterator[Line]:
     """Look at everything, one thing after another."""
     database = Database(settings.database_url)
+    kept = _is_kept(database)
     things: list[tuple[str, Callable[[], Finding]]] = [
         ("disk", lambda: _disk(settings)),
         ("file store", lambda: _files(settings)),
         ("model", lambda: _model(settings)),
         ("database", lambda: _database(database)),
-        ("service", lambda: _service(database, settings)),
-        ("clock", lambda: _clock(database)),
         ("web port", lambda: _web(settings)),
-        ("people", lambda: _people(database, settings)),
         ("DICOM port", lambda: _listener(settings)),
-        ("processes", lambda: _processes(database, settings)),
-        ("studies", lambda: _studies(database)),
-        ("outbox", lambda: _outbox(database)),
+    ]
+    if kept:
+        things += [
+            ("service", lambda: _service(database, settings)),
+            ("clock", lambda: _clock(database)),
+            ("people", lambda: _people(database, settings)),
+            ("processes", lambda: _processes(database, settings)),
+            ("studies", lambda: _studies(database)),
+            ("outbox", lambda: _outbox(database)),
+        ]
+    things += [
         *((("traces", lambda: (Verdict.GOOD, tracing.probe(settings.tracing))),) if settings.tracing.url else ()),
         *((title, lambda look=look: _of_fleet(look)) for title, look in fleetcheck.things(settings, database)),
         *((f"certificate {path.name}", lambda p=path, k=key: _certificate(p, k)) for path, key in _certificates(settings)),
-        *(
-            (
-                f"sender {sender.ae_title}",
-                lambda s=sender: _echo(settings, s.ae_title, s.host or "127.0.0.1", s.port, tls=answer_tls(settings.dicom, s)),
-            )
-            for sender in settings.dicom.senders
-            if sender.port and sender.ae_title != "*"
-        ),
-        *(
-            (
-                f"PACS {pacs.name}",
-                lambda p=pacs: _echo(settings, p.ae_title or "", p.host, p.port, tls=p.tls if p.encrypted else None),
-            )
-            for pacs in settings.pacs
-            if pacs.port
-        ),
-        *(
-            (f"destination {given.name}", lambda g=given: (Verdict.GOOD, make_destination(g, settings).probe()))
-            for given in settings.destinations
-        ),
+        *((f"sender {each.ae_title}", lambda s=each: _sender(settings, s)) for each in settings.dicom.senders if each.port),
+        *((f"PACS {each.name}", lambda p=each: _pacs(settings, p)) for each in settings.pacs if each.port),
+        *((f"destination {each.name}", lambda d=each: _destination(settings, d)) for each in settings.destinations),
     ]
     for title, look in things:
         try:
@@ -106,6 +98,21 @@ def check(settings: Settings) -> Iterator[Line]:
             verdict, text = Verdict.WRONG, f"It cannot be looked at: {type(fault).__name__}."
         yield Line(title=title, verdict=verdict, text=text)
     database.close()
+
+
+def _is_kept(database: Database) -> bool:
+    """Whether there are tables; a node that was never started has none, and nothing is made by looking."""
+    if _missing(database):
+        return False
+    try:
+        with database.engine.connect() as db:
+            return sa.inspect(db).has_table("study")
+    except SQLAlchemyError:
+        return False
+
+
+def _missing(database: Database) -> bool:
+    return database.is_sqlite and not Path(database.engine.url.database or "").exists()
 
 
 def _of_fleet(look: Callable[[], fleetcheck.Finding]) -> Finding:
@@ -141,6 +148,8 @@ def _model(settings: Settings) -> Finding:
 
 
 def _database(database: Database) -> Finding:
+    if _missing(database):
+        return Verdict.LOOK, "It is not made yet; the node makes it when it starts."
     database.ping()
     with database.engine.connect() as db:
         there = sa.inspect(db).has_table("study")
@@ -222,11 +231,29 @@ def _people(database: Database, settings: Settings) -> Finding:
 
 
 def _listener(settings: Settings) -> Finding:
+    """Our own listener, which lets this machine in only where it is listed."""
+    dicom = settings.dicom
+    host = "127.0.0.1" if dicom.host in EVERYWHERE else dicom.host
+    known = not isinstance(admit(dicom, calling=dicom.ae_title, called=dicom.ae_title, address=host), Rejection)
     try:
-        tls = settings.dicom.tls if settings.dicom.tls.certificate else None
-        return _echo(settings, settings.dicom.ae_title, "127.0.0.1", settings.dicom.port, tls=tls)
-    except PneumoscopeError:
-        return _free(settings.dicom.host, settings.dicom.port, "the node is not running, or refuses this machine")
+        return _echo(settings, dicom.ae_title, host, dicom.port, tls=_towards_ourselves(dicom.tls))
+    except PneumoscopeError as fault:
+        match fault.code:
+            case "peer-refused" if not known:
+                return Verdict.GOOD, f"Port {dicom.port} answers, and refuses this machine, which is not among dicom.senders."
+            case "tls-failed" if dicom.tls.authorities:
+                return Verdict.LOOK, f"Port {dicom.port} answers, and does not take our own certificate: {fault}"
+            case "tls-files":
+                raise
+            case "peer-unreachable":
+                return _free(dicom.host, dicom.port, "the node is not running")
+        return Verdict.WRONG, f"What is on port {dicom.port} does not answer as this node: {fault} ({fault.code})"
+
+
+def _towards_ourselves(tls: Tls) -> ClientTls | None:
+    """Our certificate need not be for this address, nor of those that we trust."""
+    trusted = tls.authorities or tls.certificate
+    return replace(tls.as_client(), authorities=trusted, check_hostname=False) if tls.certificate else None
 
 
 def _free(host: str, port: int, otherwise: str) -> Finding:
@@ -241,14 +268,45 @@ def _free(host: str, port: int, otherwise: str) -> Finding:
     return Verdict.LOOK, f"Port {port} is free: {otherwise}."
 
 
-def _echo(settings: Settings, ae_title: str, host: str, port: int | None, *, tls: Tls | None) -> Finding:
+def _sender(settings: Settings, sender: Sender) -> Finding:
+    """Where it listens for answers to storage commitments."""
+    hosts = [network.network_address for network in map(ipaddress.ip_network, sender.addresses) if network.num_addresses == 1]
+    host = sender.host or (str(hosts[0]) if len(hosts) == 1 == len(sender.addresses) else "")
+    if not host or sender.ae_title == "*":
+        return Verdict.GOOD, f"It is answered at the address that it calls from, port {sender.port}."
+    given = answer_tls(settings.dicom, sender)
+    tls = given.as_client() if given else None
+    return _at(host, sender.port, lambda: _echo(settings, sender.ae_title, host, sender.port, tls=tls))
+
+
+def _pacs(settings: Settings, pacs: Pacs) -> Finding:
+    tls = pacs.tls.as_client() if pacs.encrypted else None
+    return _at(pacs.host, pacs.port, lambda: _echo(settings, pacs.ae_title or "", pacs.host, pacs.port, tls=tls))
+
+
+def _destination(settings: Settings, given: AnyDestination) -> Finding:
+    probe = make_destination(given, settings).probe
+    if isinstance(given, DicomDestination | Hl7Destination):
+        return _at(given.host, given.port, lambda: (Verdict.GOOD, probe()))
+    return Verdict.GOOD, probe()
+
+
+def _at(host: str, port: int | None, look: Callable[[], Finding]) -> Finding:
+    """What is found there; a fault says where."""
+    try:
+        return look()
+    except PneumoscopeError as fault:
+        return Verdict.WRONG, f"{host} port {port}: {fault} ({fault.code})"
+
+
+def _echo(settings: Settings, ae_title: str, host: str, port: int | None, *, tls: ClientTls | None) -> Finding:
     assert port is not None
     peer = Peer(
         ae_title=ae_title,
         host=host,
         port=port,
         calling_ae_title=settings.dicom.ae_title,
-        tls=tls.as_client() if tls else None,
+        tls=tls,
         timeout_s=ECHO_TIMEOUT_S,
         deadline_s=2 * ECHO_TIMEOUT_S,
     )

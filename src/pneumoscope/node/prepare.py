@@ -20,7 +20,8 @@ def prepare(settings: Settings) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)  # patients' data
     except OSError as fault:
-        raise OperatorNeeded("The node's folder cannot be made or written.", code="store-unwritable") from fault
+        what = f"{fault.filename or settings.node.folder}: {fault.strerror}"
+        raise OperatorNeeded(f"The node's folder cannot be made or written: {what}.", code="store-unwritable") from fault
     database = Database(settings.database_url)
     database.migrate()
     database.close()

@@ -1,9 +1,11 @@
 """The check as an operator sees it."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from pneumoscope.node.check import Line, Verdict
@@ -16,9 +18,11 @@ def print_check(lines: Iterable[Line]) -> int:
     table = Table(box=None, pad_edge=False)
     for title in ("", "what", "found"):
         table.add_column(title, overflow="fold")
-    wrong = 0
-    with Live(table, console=Console(), refresh_per_second=8):
+    wrong, console = 0, Console()
+    with Live(table, console=console, refresh_per_second=8) if console.is_terminal else nullcontext():
         for line in lines:
-            table.add_row(f"[{_STYLES[line.verdict]}]{line.verdict}[/]", line.title, line.text)
+            table.add_row(f"[{_STYLES[line.verdict]}]{line.verdict}[/]", line.title, escape(line.text))
             wrong += line.verdict is Verdict.WRONG
+    if not console.is_terminal:
+        console.print(table)
     return wrong

@@ -15,18 +15,21 @@ from pathlib import Path
 import httpx
 import structlog
 
-from pneumoscope import telemetry, tracing
+from pneumoscope import telemetry
 from pneumoscope.config import FILE_VARIABLE, Program, Role, Settings
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.loops import stop_event
 from pneumoscope.member.membership import is_member
 from pneumoscope.node.prepare import prepare
+from pneumoscope.node.require import require
 from pneumoscope.telemetry import SUPERVISED_VARIABLE
 
 PARTING_S = 30
 #: A process that dies again and again is started ever more slowly, at most this far apart.
 SLOWEST_RESTART_S = 30.0
 STEADY_S = 60.0
+#: After this time a node that is not ready says what it waits for.
+SILENT_S = 30.0
 log = structlog.get_logger()
 
 
@@ -58,9 +61,9 @@ class Part:
 
 
 def serve(settings: Settings, *, file: Path | None = None, ready: Callable[[], None] | None = None) -> None:
-    """Run the node until asked to stop; ``ready`` is called once when everything answers."""
+    """Run the node until asked to stop; ``ready`` is called once when everything answers. Raises OperatorNeeded."""
     telemetry.set_up(settings, kind="node")
-    tracing.require(settings.tracing)
+    require(settings)
     prepare(settings)
     stop = stop_event()
     metrics = Path(tempfile.mkdtemp(prefix="pneumoscope-metrics-"))
@@ -79,7 +82,7 @@ def serve(settings: Settings, *, file: Path | None = None, ready: Callable[[], N
         Part("server", "pneumoscope.server"),
         *(Part(f"worker {n + 1}", "pneumoscope.worker") for n in range(settings.node.workers)),
     ]
-    told = ready is None
+    told, began_s, said = ready is None, time.monotonic(), ""
     try:
         member = False
         while not stop.wait(0.25):
@@ -88,10 +91,14 @@ def serve(settings: Settings, *, file: Path | None = None, ready: Callable[[], N
                 member = True
             for part in parts:
                 part.tend(environment)
-            if not told and _answers(settings, watch.token):
-                told = True
-                assert ready is not None
+            if told or ready is None:
+                continue
+            reasons = _not_ready(settings, watch.token)
+            if told := not reasons:
                 ready()
+            elif time.monotonic() - began_s > SILENT_S and reasons != said:
+                said = reasons
+                log.warning("The node is not ready", reasons=reasons)
     finally:
         _stop(parts)
         shutil.rmtree(metrics, ignore_errors=True)
@@ -103,14 +110,17 @@ def address(settings: Settings) -> str:
     return f"{'https' if settings.http.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{settings.http.port}/"
 
 
-def _answers(settings: Settings, token: str) -> bool:
+def _not_ready(settings: Settings, token: str) -> str:
+    """Why not, in words; empty where it is."""
     try:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # our own server: its certificate is for its name, not for this address
         answer = httpx.get(f"{address(settings)}ready", headers=headers, timeout=2, verify=False)  # noqa: S501
     except httpx.HTTPError:
-        return False
-    return answer.status_code == httpx.codes.OK
+        return "The web server does not answer."
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return " ".join(answer.json()["reasons"])
+    return "" if answer.status_code == httpx.codes.OK else f"The web server answers with status {answer.status_code}."
 
 
 def _stop(parts: list[Part]) -> None:
@@ -129,7 +139,7 @@ def _stop(parts: list[Part]) -> None:
 def wait_until_ready(settings: Settings, *, patience_s: float = 120) -> None:
     """Return once the node answers a token of the settings, or this machine. Raises OperatorNeeded where it does not."""
     give_up_at = time.monotonic() + patience_s
-    while not _answers(settings, next(iter(settings.http.tokens), "")):
+    while reasons := _not_ready(settings, next(iter(settings.http.tokens), "")):
         if time.monotonic() > give_up_at:
-            raise OperatorNeeded(f"No node answers at {address(settings)}.", code="node-not-ready")
+            raise OperatorNeeded(f"The node at {address(settings)} is not ready. {reasons}", code="node-not-ready")
         time.sleep(0.25)

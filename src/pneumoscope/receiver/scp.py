@@ -113,7 +113,7 @@ class Listener:
         calling, called, address = asked.calling_ae_title.strip(), asked.called_ae_title.strip(), assoc.requestor.address
         found = admit(self._house.settings.dicom, calling=calling, called=called, address=address)
         if isinstance(found, Rejection):
-            self._refuse(found.reason, calling, address)
+            self._refuse(found.reason, calling, address, called=called)
             assoc.acse.send_reject(found.result, found.source, found.diagnostic)
             assoc.is_rejected = True
             assoc.kill()
@@ -126,9 +126,9 @@ class Listener:
         if caller:
             self._refuse("limit", caller.calling, caller.address)
 
-    def _refuse(self, reason: str, calling: str, address: str) -> None:
+    def _refuse(self, reason: str, calling: str, address: str, *, called: str = "") -> None:
         REJECTED.labels(reason=reason).inc()
-        log.warning("An association was rejected", reason=reason, address=address)
+        log.warning("An association was rejected", reason=reason, calling=calling, called=called, address=address)
         entry = Entry(action="associate", outcome="refused", actor=calling, address=address, detail=reason)
         self._house.entries.append(entry)
 
@@ -163,8 +163,9 @@ class Listener:
             log.info("An association ended", arrival_id=caller.arrival_id, images=caller.images)
 
     def stop_accepting(self) -> None:
-        """Take no further association; those that are open go on."""
+        """Take no further association; those that are open go on. The port is given up, so that callers reach the others."""
         self._server.shutdown()
+        self._server.server_close()
 
     @property
     def open_associations(self) -> int:

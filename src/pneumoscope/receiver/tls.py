@@ -3,7 +3,7 @@
 import ssl
 
 from pneumoscope.config import Tls
-from pneumoscope.errors import OperatorNeeded
+from pneumoscope.delivery.connection import unusable
 
 
 def server_context(tls: Tls) -> ssl.SSLContext | None:
@@ -18,8 +18,5 @@ def server_context(tls: Tls) -> ssl.SSLContext | None:
             context.load_verify_locations(tls.authorities)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as fault:  # ssl.SSLError is one
-        raise OperatorNeeded(
-            "Our TLS certificate, its key or the authorities cannot be read; PEM files without a password are needed.",
-            code="tls-files",
-        ) from fault
+        raise unusable(certificate=tls.certificate, key=tls.key, authorities=tls.authorities) from fault
     return context

@@ -19,6 +19,7 @@ from pneumoscope.server.pages import RESULT_POLICY
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
+from pneumoscope.server.watch import has_room
 from pneumoscope.store import readings, reviews, worklist
 from pneumoscope.store.schema import DeliveryState, StudyState
 from pneumoscope.store.worklist import PAGE_ROWS, Wanted
@@ -56,6 +57,8 @@ def index(request: Request, desk: AtDesk) -> Response:
         states=list(StudyState),
         priorities=list(Priority),
         categories=list(Category),
+        has_room=has_room(desk),
+        living=desk.pulse.living(),
     )
 
 

@@ -73,7 +73,7 @@ def _report(scope: Scope, status: int, seconds: float) -> None:
         SECONDS.labels(route=route).observe(seconds)
     given = scope.get("path_params", {}) if status < 400 else {}
     ids = {name: value for name, value in given.items() if name in ("study", "series", "instance", "reading_id", "delivery_id")}
-    quiet = route in ("/health", "/ready", "/metrics", "/report") and status < 400
+    quiet = route in ("/health", "/ready", "/metrics", "/report") and (status < 400 or (route, status) == ("/ready", 503))
     write = log.debug if quiet else log.info
     write("A request was answered", method=_method(scope), route=route, status=status, ms=round(seconds * 1000), **ids)
 

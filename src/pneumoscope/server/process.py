@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from pneumoscope import telemetry
 from pneumoscope.config import Settings
-from pneumoscope.errors import OperatorNeeded
+from pneumoscope.delivery.connection import unusable
 from pneumoscope.opening import open_store
 from pneumoscope.server.app import build
 
@@ -57,7 +57,7 @@ def serve(settings: Settings) -> None:
     try:
         config.load()
     except OSError as fault:  # ssl.SSLError is one
-        raise OperatorNeeded("The web certificate or its key cannot be used.", code="certificate-unusable") from fault
+        raise unusable(certificate=settings.http.certificate, key=settings.http.key, code="certificate-unusable") from fault
     log.info("The web server starts", host=settings.http.host, port=settings.http.port, tls=config.is_ssl)
     _Server(config, app).run()
     log.info("The web server ends")

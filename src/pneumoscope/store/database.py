@@ -69,7 +69,7 @@ class Database:
         except SQLAlchemyError as fault:
             self.close()
             raise OperatorNeeded(
-                f"The database cannot be used ({type(fault).__name__}); needed is one that can be reached and written.",
+                f"The database cannot be used ({_why(fault)}); needed is one that can be reached and written.",
                 code="database-unusable",
             ) from fault
 
@@ -89,6 +89,12 @@ class Database:
 def newest() -> str:
     """The revision that the last migration leads to, by the name of its file."""
     return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).split("_")[0]
+
+
+def _why(fault: SQLAlchemyError) -> str:
+    """What the driver says of the connection; of other faults the kind alone, since they may quote values."""
+    said = str(fault.orig).strip() if isinstance(fault, OperationalError | InterfaceError) else ""
+    return said.splitlines()[0] if said else type(fault).__name__
 
 
 def _revision(connection: sa.Connection) -> str | None:

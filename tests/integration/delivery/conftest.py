@@ -4,9 +4,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from delivery_certificates import Certificates, make_certificates
 from delivery_peers import Orthanc, orthanc
 
+from certificate_maker import Certificates, make_certificates
 from pneumoscope.delivery import Shipment
 from pneumoscope.results.build import build_parcels
 from support import tiny_reading

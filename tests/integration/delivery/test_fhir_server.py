@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from delivery_certificates import Certificates
 from delivery_peers import FhirStore, fhir_server, free_port
 
+from certificate_maker import Certificates
 from pneumoscope.delivery import Outcome, Shipment
 from pneumoscope.delivery.fhir import FhirServer
 from pneumoscope.errors import OperatorNeeded, RetryLater

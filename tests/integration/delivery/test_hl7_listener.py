@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from delivery_certificates import Certificates
 from delivery_peers import dripping, free_port, mute, saying, tcp_peer
 from hl7apy.core import Message
 from hl7apy.parser import parse_message
 
+from certificate_maker import Certificates
 from pneumoscope.delivery import Outcome, Shipment
 from pneumoscope.delivery.hl7 import Hl7Listener
 from pneumoscope.errors import OperatorNeeded, RetryLater

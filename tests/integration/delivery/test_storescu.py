@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_certificates import Certificates
 from delivery_peers import Orthanc, dripping, free_port, mute, saying, storescp, tcp_peer, uids_in, wait_for
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -20,6 +19,7 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import AllStoragePresentationContexts, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
 
+from certificate_maker import Certificates
 from pneumoscope.delivery import Outcome, Shipment
 from pneumoscope.delivery.association import Peer, associate
 from pneumoscope.delivery.commitment import Commitment

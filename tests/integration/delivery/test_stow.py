@@ -5,11 +5,11 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from delivery_certificates import Certificates
 from delivery_peers import Orthanc, deaf, dripping, free_port, mute, saying, tcp_peer
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 
+from certificate_maker import Certificates
 from pneumoscope.delivery import Outcome, Shipment
 from pneumoscope.delivery.stow import StowServer
 from pneumoscope.errors import OperatorNeeded, RetryLater

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from certificate_maker import make_certificates
 from collector import Collector, collector
 from pneumoscope.output import write_all
 from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
@@ -85,3 +86,9 @@ def own_study(study: Path, tmp_path: Path) -> tuple[Path, str]:
     """The same images under UIDs that no other test has."""
     folder = tmp_path / "own"
     return folder, renamed(study, folder)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, a server and a client that it signed, and a stranger."""
+    return make_certificates(tmp_path_factory.mktemp("certificates")).folder

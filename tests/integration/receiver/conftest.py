@@ -1,14 +1,12 @@
 """Receivers, and small studies to send to them."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from receiver_node import Make, Receiver
 
+from certificate_maker import make_certificates
 from dicom_maker import make_series
 from servers import postgres
 
@@ -80,15 +78,4 @@ def postgres_url(tmp_path: Path) -> Iterator[str]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority, a server and a client that it signed, and a stranger."""
     folder = tmp_path_factory.mktemp("certificates")
-    _helper().make_certificates(folder)
-    return folder
-
-
-def _helper() -> ModuleType:
-    path = Path(__file__).parents[1] / "delivery" / "delivery_certificates.py"
-    spec = importlib.util.spec_from_file_location("delivery_certificates", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(spec.name, module)
-    spec.loader.exec_module(module)
-    return module
+    return make_certificates(folder).folder

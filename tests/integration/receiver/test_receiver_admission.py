@@ -10,7 +10,9 @@ from receiver_node import Make, Receiver
 from receiver_raw import VERIFICATION, associate_rq, associated, read_pdu, store
 
 from dicom_maker import ROOT, make_slice
-from servers import wait_for
+from pneumoscope.config import load_settings
+from pneumoscope.node.check import Verdict, check
+from servers import free_port, wait_for
 
 LISTED = '[[dicom.senders]]\nae_title = "CT1"\naddresses = ["127.0.0.1/32"]\n'
 ELSEWHERE = '[[dicom.senders]]\nae_title = "CT1"\naddresses = ["10.0.0.0/8", "2001:db8::/32"]\n'
@@ -75,6 +77,58 @@ def test_tls_with_a_certificate_of_the_peer(
     assert not receiver.echo(*anonymous)
     assert not receiver.echo(*foreign)
     assert not receiver.echo()  # without TLS
+
+
+def looked_at(receiver: Receiver, title: str) -> tuple[Verdict, str]:
+    """What ``pneumoscope check`` says of it."""
+    lines = check(load_settings(receiver.folder / "node.toml"))
+    return next((line.verdict, line.text) for line in lines if line.title == title)
+
+
+def test_the_check_knows_a_listener_that_does_not_list_this_machine(make: Make) -> None:
+    receiver = make(LISTED)
+    verdict, text = looked_at(receiver, "DICOM port")
+    assert (verdict, text.endswith("this machine, which is not among dicom.senders.")) == (Verdict.GOOD, True)
+    receiver.kill()
+    assert looked_at(receiver, "DICOM port") == (Verdict.LOOK, f"Port {receiver.port} is free: the node is not running.")
+
+
+def test_the_check_tells_a_listener_of_another_title(make: Make) -> None:
+    receiver = make()
+    file = receiver.folder / "node.toml"
+    file.write_text(file.read_text().replace("[dicom]", '[dicom]\nae_title = "OTHER"'))
+    verdict, text = looked_at(receiver, "DICOM port")
+    assert verdict is Verdict.WRONG
+    assert "it does not know the AE title that we call, OTHER" in text
+
+
+def test_the_check_of_a_listener_with_tls(make: Make, certificates: Path) -> None:
+    assert looked_at(make(tls(certificates)), "DICOM port") == (Verdict.GOOD, "PNEUMOSCOPE answers.")
+    alone = tls(certificates).replace("authorities", "# authorities")  # peers need no certificate
+    assert looked_at(make(alone), "DICOM port") == (Verdict.GOOD, "PNEUMOSCOPE answers.")
+
+
+def test_the_check_asks_a_sender_where_it_lists_one_host(make: Make) -> None:
+    port = free_port()
+    entry = '[[dicom.senders]]\nae_title = "{}"\naddresses = [{}]\nport = {}\n'
+    receiver = make(entry.format("CT1", '"127.0.0.2/32"', port) + entry.format("CT2", '"10.0.0.0/8"', port))
+    verdict, text = looked_at(receiver, "sender CT1")
+    assert verdict is Verdict.WRONG
+    assert text.startswith(f"127.0.0.2 port {port}: The peer cannot be reached")
+    assert looked_at(receiver, "sender CT2") == (
+        Verdict.GOOD,
+        f"It is answered at the address that it calls from, port {port}.",
+    )
+
+
+def test_a_receiver_that_ends_gives_its_port_up_at_once(make: Make, study: Path) -> None:
+    receiver = make()
+    with receiver.connect() as sock:  # an association that goes on
+        associated(sock)
+        for process in receiver.processes:
+            process.terminate()
+        wait_for(lambda: receiver.listeners() == 0, seconds=5, what="the port")
+        assert receiver.running
 
 
 def test_a_silent_peer_in_the_handshake_stops_no_other(share: Make, certificates: Path) -> None:

@@ -208,8 +208,10 @@ def test_an_object_larger_than_allowed_is_refused_and_costs_no_memory(make: Make
 def test_below_the_watermark_objects_are_refused(make: Make, study: Path) -> None:
     receiver = make("[disk]\nwatermark = 0.999\n")
     with receiver.connect() as sock:
-        assert store(associated(sock), make_slice(0)) == 0xA700
+        associated(sock)
+        assert [store(sock, make_slice(0), message_id=n) for n in (1, 2)] == [0xA700, 0xA700]
     assert receiver.filed() == receiver.spooled() == []
+    assert receiver.log.count("everything sent is refused with 0xA700") == 1
 
 
 def test_a_disk_that_is_full_refuses_and_recovers(make: Make, tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 import io
 import re
 import zipfile
+from pathlib import Path
 
 import httpx
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 from prometheus_client.parser import text_string_to_metric_families
-from server_node import NAME, Node, encode, file_objects, phantom_datasets, refuse_reading
+from server_node import NAME, Node, encode, file_objects, make_store, phantom_datasets, refuse_reading, start, stop
 
-from pneumoscope.store import studies
+from pneumoscope.store import processes, studies
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,24 @@ def test_the_list_shows_good_and_bad_alike(node: Node, refused: str) -> None:
     assert "&lt;script&gt;" in page
     assert "Yamada" not in httpx.get(f"{node.url}/?state=refused").text
     assert not re.search(r"(src|href|action)=.?(https?:)?//", page)
+
+
+def test_the_list_says_why_nothing_happens(node: Node, tmp_path: Path) -> None:
+    unread, full = "No study is being read", "The disk is nearly full."
+    page = httpx.get(f"{node.url}/").text
+    assert unread in page
+    assert full not in page
+    with node.store.database.begin() as db:
+        worker = processes.enter(db, "worker")
+        processes.beat(db, worker)
+    assert unread not in httpx.get(f"{node.url}/").text
+    with node.store.database.begin() as db:
+        processes.bury(db, worker)
+    store = make_store(tmp_path)
+    process, url, _ = start(tmp_path, environment={"PNEUMOSCOPE_DISK__WATERMARK": "0.9999"})
+    assert full in httpx.get(url).text
+    assert stop(process) == 0
+    store.database.close()
 
 
 def test_the_page_of_a_study_has_everything_about_it(node: Node, study: str, refused: str) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pneumoscope.config import Role
-from pneumoscope.fleet.messages import Amount, Mode, Neighbour, Open, Orders, PoolOrders, Task, Urgency
+from pneumoscope.fleet.messages import Mode, Orders
 from pneumoscope.fleet.messages import Role as ModelRole
 from pneumoscope.fleet.orders import NAME
+from pneumoscope.fleet.pool_messages import Amount, Neighbour, Open, PoolOrders, Task, Urgency
 from pneumoscope.records import Category, Judgement
 from pneumoscope.store import Database, accounts, now, observations, pool, readings, service, sessions, studies
 from pneumoscope.store.observations import Observed

@@ -13,6 +13,8 @@ from pneumoscope.cli.people import tell_how_to_log_in
 from pneumoscope.cli.telling import told
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from pneumoscope.config import Settings
     from pneumoscope.store import Store
 
@@ -102,21 +104,15 @@ def roll_out(
 @app.command()
 def pause(rollout: Rollout = "", reason: Reason = "", config: Config = None) -> None:
     """Let a roll-out move no further; sites stay where they are."""
-    with told(as_json=False), _steering(config) as (steering, store, _):
-        with store.database.begin() as db:
-            row = steering.find(db, rollout)
-            steering.pause(db, row, actor=ACTOR, reason=reason)
-        print(f"The roll-out of {row['model']} is paused.")
+    with _moving(config, rollout, "is paused") as (steering, db, row, _):
+        steering.pause(db, row, actor=ACTOR, reason=reason)
 
 
 @app.command()
 def resume(rollout: Rollout = "", reason: Reason = "", config: Config = None) -> None:
     """Let a paused roll-out go on; what broke its gate counts no more."""
-    with told(as_json=False), _steering(config) as (steering, store, settings):
-        with store.database.begin() as db:
-            row = steering.find(db, rollout)
-            steering.resume(db, row, settings.hub, actor=ACTOR, reason=reason)
-        print(f"The roll-out of {row['model']} goes on.")
+    with _moving(config, rollout, "goes on") as (steering, db, row, settings):
+        steering.resume(db, row, settings.hub, actor=ACTOR, reason=reason)
 
 
 @app.command()
@@ -185,3 +181,15 @@ def _steering(config: Path | None) -> "Iterator[tuple[ModuleType, Store, Setting
         yield steering, store, settings
     finally:
         store.database.close()
+
+
+@contextmanager
+def _moving(
+    config: Path | None, rollout: str, words: str
+) -> "Iterator[tuple[ModuleType, sa.Connection, sa.RowMapping, Settings]]":
+    """One transaction on a roll-out; ``words`` say what has become of it."""
+    with told(as_json=False), _steering(config) as (steering, store, settings):
+        with store.database.begin() as db:
+            row = steering.find(db, rollout)
+            yield steering, db, row, settings
+        print(f"The roll-out of {row['model']} {words}.")

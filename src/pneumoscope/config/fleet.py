@@ -18,7 +18,7 @@ class Fleet(Section):
     stops: Literal["hub", "people"] = Field(
         "hub",
         description="Who takes a model out of service that the hub wants stopped everywhere: the node, as soon as it hears of "
-        "it, or people here, who are told on every page.",
+        "it, or an administrator here; until one does, every page tells of it.",
     )
     proxy: str = Field(
         "",

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from pneumoscope.fleet.messages import Count
+from pneumoscope.fleet.wire import Count
 
 #: Counts below this, save none at all, are not told.
 SMALLEST = 5

@@ -9,25 +9,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
+
+from pneumoscope.fleet.pool_messages import Pool, PoolOrders
+from pneumoscope.fleet.wire import Code, Count, DeviceUid, Identifier, Message, ModelName, Sha256
 
 #: Grows when what is sent changes its meaning; a hub takes those that it knows.
 VERSION = 1
-#: A number of studies; None: from 1 to 4, or one that would give such a number away by subtraction.
-Count = Annotated[int, Field(ge=0)] | None
-#: Name and semantic version of a bundle, as readings carry them; empty: none.
-ModelName = Annotated[str, Field(max_length=140, pattern=r"^([a-z0-9]+(-[a-z0-9]+)* [0-9A-Za-z.+-]{1,64})?$")]
-DeviceUid = Annotated[str, Field(max_length=64, pattern=r"^[0-9.]*$")]
-#: A code of ``errors.py``, never a message.
-Code = Annotated[str, Field(max_length=60, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Identifier = Annotated[str, Field(max_length=36, pattern=r"^[0-9a-f-]{1,36}$")]
-
-
-class Message(BaseModel):
-    """Part of a message: frozen, and nothing but what it names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Mode(StrEnum):
@@ -105,7 +93,7 @@ class Agreement(Message):
     answers: Count = 0
     agreed: Count = 0
     #: What the model said against what people said, "model/people", such as "sign/no-sign".
-    table: dict[Annotated[str, Field(pattern=r"^[a-z-]+/[a-z-]+$")], Count] = {}
+    table: dict[Annotated[str, Field(pattern=r"^[a-z-]+/[a-z-]+$")], Count] = Field({})
 
 
 class Paired(Message):
@@ -133,16 +121,16 @@ class ModelWindow(Message):
     role: Role
     mode: Mode
     read: Count = 0
-    refused: dict[Code, Count] = {}
-    failed: dict[Code, Count] = {}
-    categories: dict[Answer, Count] = {}
+    refused: dict[Code, Count] = Field({})
+    failed: dict[Code, Count] = Field({})
+    categories: dict[Answer, Count] = Field({})
     score: Histogram
     involved_percent: Histogram
     reading_s: Histogram
     agreement: Agreement = Agreement()
     paired: Paired | None = None  # of a candidate
     #: By "sex:f", "age:60-70" and the like: names of ``WORDS`` and edges of ``EDGES``.
-    subgroups: dict[Annotated[str, Field(max_length=40, pattern=r"^[a-z_]+:[a-z0-9<>=.-]+$")], Subgroup] = {}
+    subgroups: dict[Annotated[str, Field(max_length=40, pattern=r"^[a-z_]+:[a-z0-9<>=.-]+$")], Subgroup] = Field({})
 
 
 class Window(Message):
@@ -152,8 +140,8 @@ class Window(Message):
     end: AwareDatetime
     studies: Count = 0  # whose reading by the model in service ended, however; None first, where few were not read
     wait_s: Histogram  # from the last image to results
-    inputs: dict[Annotated[str, Field(max_length=40)], Histogram] = {}  # names of EDGES
-    words: dict[Annotated[str, Field(max_length=40)], dict[str, Count]] = {}  # names of WORDS, "other", "unknown"
+    inputs: dict[Annotated[str, Field(max_length=40)], Histogram] = Field({})  # names of EDGES
+    words: dict[Annotated[str, Field(max_length=40)], dict[str, Count]] = Field({})  # names of WORDS, "other", "unknown"
     models: tuple[ModelWindow, ...] = ()
 
 
@@ -188,77 +176,6 @@ class Alarm(Message):
     since: AwareDatetime
     value: float = 0
     limit: float = 0
-
-
-class Urgency(StrEnum):
-    """How soon a reading for another hospital is wanted."""
-
-    ROUTINE = "routine"
-    URGENT = "urgent"
-
-
-class Amount(StrEnum):
-    """How many images a study has, roughly."""
-
-    FEW = "under-100"
-    SOME = "100-400"
-    MANY = "over-400"
-
-
-class Outcome(StrEnum):
-    """How a task of reading for another hospital ended."""
-
-    ANSWERED = "answered"
-    WITHDRAWN = "withdrawn"
-    EXPIRED = "expired"
-
-
-#: PEM of a site's certificate in this fleet.
-Certificate = Annotated[
-    str, Field(max_length=4096, pattern=r"^-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*$")
-]
-_Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]+=*$")]
-
-
-class Task(Message):
-    """A study that another hospital may read: a random name, and nothing of the patient."""
-
-    id: Identifier
-    urgency: Urgency
-    images: Amount
-    until: AwareDatetime
-
-
-class Sealed(Message):
-    """An invitation that only the taker can open (``sealing.py``)."""
-
-    id: Identifier
-    key: _Base64
-    content: _Base64
-
-
-class Take(Message):
-    """A site would read this; invitations are sealed to its certificate."""
-
-    id: Identifier
-    certificate: Certificate
-
-
-class Ended(Message):
-    """A task is over."""
-
-    id: Identifier
-    outcome: Outcome
-
-
-class Pool(Message):
-    """What a site that shares readings says, whole each time."""
-
-    partners: Annotated[tuple[Identifier, ...], Field(max_length=1000)] = ()  # whom its administrators agreed with
-    offers: Annotated[tuple[Task, ...], Field(max_length=200)] = ()  # all that are not over
-    takes: Annotated[tuple[Take, ...], Field(max_length=50)] = ()
-    invitations: Annotated[tuple[Sealed, ...], Field(max_length=200)] = ()
-    ended: Annotated[tuple[Ended, ...], Field(max_length=500)] = ()
 
 
 class Report(Message):
@@ -350,47 +267,6 @@ class Policy(Message):
     window_s: Annotated[float, Field(gt=0)] = 86_400
     every_s: Annotated[float, Field(gt=0)] = 60
     limits: Limits = Limits()
-
-
-class Neighbour(Message):
-    """Another site that shares readings."""
-
-    site: Identifier
-    title: Annotated[str, Field(max_length=80)]
-    agrees: bool  # its administrators agreed with this site
-
-
-class Open(Message):
-    """A task that this site may take."""
-
-    owner: Identifier
-    task: Task
-
-
-class Assigned(Message):
-    """A task of this site that another took."""
-
-    id: Identifier
-    taker: Identifier
-    certificate: Certificate
-
-
-class Progress(Message):
-    """A task that this site took, or wished to take."""
-
-    id: Identifier
-    outcome: Outcome | None = None
-    lost: bool = False  # another was first, or it is open no more
-    invitation: Sealed | None = None
-
-
-class PoolOrders(Message):
-    """What the hub tells a site that shares readings; it matches, and never sees a link."""
-
-    neighbours: tuple[Neighbour, ...] = ()
-    open: tuple[Open, ...] = ()
-    assigned: tuple[Assigned, ...] = ()
-    progress: tuple[Progress, ...] = ()
 
 
 class Orders(Message):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pneumoscope.fleet.messages import Limits, Orders, PoolOrders, Stop
+from pneumoscope.fleet.messages import Limits, Orders, Stop
+from pneumoscope.fleet.pool_messages import PoolOrders
 
 NAME = "orders.json"
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pneumoscope.errors import Rejected
-from pneumoscope.fleet.messages import Sealed
+from pneumoscope.fleet.pool_messages import Sealed
 
 _NONCE_BYTES = 12
 _PURPOSE = b"pneumoscope invitation 1"

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from pneumoscope.fleet.cells import SMALLEST
-from pneumoscope.fleet.messages import EDGES, Answer, Count, ModelWindow, Role, Window
+from pneumoscope.fleet.messages import EDGES, Answer, ModelWindow, Role, Window
+from pneumoscope.fleet.wire import Count
 
 _MOST_HIDDEN = SMALLEST - 1
 #: What a small count likely is.

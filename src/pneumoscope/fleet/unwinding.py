@@ -9,7 +9,8 @@ import numpy as np
 
 from pneumoscope.fleet.days import KINDS_OF_WORDS, NUMBERS, Day, Share, Values, upper_edge
 from pneumoscope.fleet.evidence import Floats
-from pneumoscope.fleet.messages import EDGES, Answer, Count, ModelWindow, Role, Window
+from pneumoscope.fleet.messages import EDGES, Answer, ModelWindow, Role, Window
+from pneumoscope.fleet.wire import Count
 
 #: What is taken for the share of failures, and of refusals, where they are hidden.
 _FEW = 0.02

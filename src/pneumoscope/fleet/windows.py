@@ -16,7 +16,6 @@ from pneumoscope.fleet.messages import (
     WORDS,
     Agreement,
     Answer,
-    Count,
     Histogram,
     Mode,
     ModelWindow,
@@ -25,6 +24,7 @@ from pneumoscope.fleet.messages import (
     Subgroup,
     Window,
 )
+from pneumoscope.fleet.wire import Count
 
 #: What describes an input, of those in EDGES; the others are of readings.
 INPUTS = ("thickness_mm", "noise_hu", "age_years", "lung_volume_l", "dose_mas")

@@ -9,7 +9,7 @@ import structlog
 from pneumoscope.config import Settings
 from pneumoscope.errors import Rejected
 from pneumoscope.fleet import sealing
-from pneumoscope.fleet.messages import Assigned, Outcome, Pool, PoolOrders, Sealed, Urgency
+from pneumoscope.fleet.pool_messages import Assigned, Outcome, Pool, PoolOrders, Sealed, Urgency
 from pneumoscope.member.membership import Membership, load_key
 from pneumoscope.store import Store, pool
 from pneumoscope.store.pool import NODE

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.requests import HTTPConnection
 
-from pneumoscope.fleet.messages import Outcome
+from pneumoscope.fleet.pool_messages import Outcome
 from pneumoscope.server import forgery
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.desk import AtDesk

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from pneumoscope.errors import Rejected
 from pneumoscope.fleet import orders
-from pneumoscope.fleet.messages import Outcome, PoolOrders, Urgency
+from pneumoscope.fleet.pool_messages import Outcome, PoolOrders, Urgency
 from pneumoscope.server import acts
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.dicomweb.paths import Study

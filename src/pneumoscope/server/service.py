@@ -32,6 +32,7 @@ def show(request: Request, desk: AtDesk) -> Response:
         values: dict[str, Any] = {
             "found": found,
             "wish": service.asked(db),
+            "of_hub": serving.wishes(orders.stops(desk.settings.node.folder), found),
             "history": service.history(db),
             "comparison": serving.comparison(db, found),
             "agreement": serving.agreement(db, (found.model, found.candidate, found.previous)),

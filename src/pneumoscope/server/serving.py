@@ -10,11 +10,10 @@ from fastapi import Request
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope.fleet import orders
-from pneumoscope.fleet.messages import Mode
+from pneumoscope.fleet.messages import Mode, Stop
 from pneumoscope.records import Judgement
 from pneumoscope.server.desk import desk_of
 from pneumoscope.server.journal import visitor_of
-from pneumoscope.server.rights import Right
 from pneumoscope.store import observations, readings, reviews, service, verdicts
 from pneumoscope.store.service import Service
 
@@ -23,12 +22,13 @@ from pneumoscope.store.service import Service
 class Banner:
     """What every page says of a model that is not live, or that the hub wants stopped.
 
-    ``at``, ``by``, ``reason``: of the stop, where it was stopped; ``reason`` alone: of the hub's wish.
+    ``at``, ``by``, ``reason``: of the stop, where it was stopped; ``model`` and ``reason``: of the hub's wish.
     """
 
     mode: Mode
     at: datetime | None = None
     by: str = ""
+    model: str = ""
     reason: str = ""
 
 
@@ -38,25 +38,33 @@ def current(db: sa.Connection) -> Service:
 
 
 def banner(request: Request) -> Banner | None:
-    """None while the model in service is live, and for those who are nobody here; those who may are told of the hub's wish."""
-    rights = visitor_of(request).rights
-    if not rights:
+    """None while the model in service is live and the hub does not want it stopped, and for those who are nobody here."""
+    if not visitor_of(request).rights:
         return None
     try:
         with desk_of(request).store.database.look() as db:
             found = service.current(db, "")
             if found.is_live:
-                return _wished(request, db, found) if Right.RELEASE in rights else None
+                return _wished(request, db)
             row = service.last(db, "stop") if found.mode is Mode.STOPPED else None
     except SQLAlchemyError:  # the page itself says so, if it needs the database
         return None
     return Banner(mode=found.mode, at=row["at"], by=row["actor"], reason=row["reason"]) if row else Banner(mode=found.mode)
 
 
-def _wished(request: Request, db: sa.Connection, found: Service) -> Banner | None:
+def _wished(request: Request, db: sa.Connection) -> Banner | None:
     stops = orders.stops(desk_of(request).settings.node.folder)
-    model = found.model or (readings.last_model(db) if stops else "")
-    return next((Banner(mode=Mode.LIVE, reason=stop.reason) for stop in stops if stop.model == model), None)
+    if not stops:
+        return None
+    found = current(db)
+    wanted = [stop for stop in wishes(stops, found) if stop.model == found.model]
+    return Banner(mode=Mode.LIVE, model=wanted[0].model, reason=wanted[0].reason) if wanted else None
+
+
+def wishes(stops: Sequence[Stop], found: Service) -> list[Stop]:
+    """Those of the hub's stops that people here may still follow: of a model that serves, or is tried."""
+    here = {found.candidate} if found.mode is Mode.STOPPED else {found.candidate, found.model}
+    return [stop for stop in stops if stop.model in here]
 
 
 def comparison(db: sa.Connection, found: Service) -> dict[str, Any] | None:

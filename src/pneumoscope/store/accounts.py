@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from pneumoscope.store import now
-from pneumoscope.store.schema import account, session
+from pneumoscope.store.people_schema import account, session
 
 #: Names of local accounts.
 LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,39}")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pneumoscope.store import now
-from pneumoscope.store.schema import attempt
+from pneumoscope.store.people_schema import attempt
 
 
 def key(kind: str, value: str) -> str:

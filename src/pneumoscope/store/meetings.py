@@ -10,7 +10,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from pneumoscope.store import now
-from pneumoscope.store.schema import meeting
+from pneumoscope.store.people_schema import meeting
 
 
 @dataclass(frozen=True, kw_only=True)

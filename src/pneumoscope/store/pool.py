@@ -14,7 +14,19 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from pneumoscope.errors import Rejected
-from pneumoscope.fleet.messages import Amount, Assigned, Ended, Open, Outcome, Pool, PoolOrders, Sealed, Take, Task, Urgency
+from pneumoscope.fleet.pool_messages import (
+    Amount,
+    Assigned,
+    Ended,
+    Open,
+    Outcome,
+    Pool,
+    PoolOrders,
+    Sealed,
+    Take,
+    Task,
+    Urgency,
+)
 from pneumoscope.store import audit, now
 from pneumoscope.store.pool_schema import pool_offer, pool_partner, pool_take
 from pneumoscope.store.schema import StudyState, image, review, study

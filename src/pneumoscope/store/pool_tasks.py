@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pneumoscope.fleet.messages import Assigned, Neighbour, Open, Outcome, Pool, PoolOrders, Progress, Sealed, Task
+from pneumoscope.fleet.pool_messages import Assigned, Neighbour, Open, Outcome, Pool, PoolOrders, Progress, Sealed, Task
 from pneumoscope.store import audit, now
 from pneumoscope.store.hub_schema import site
 from pneumoscope.store.pool_schema import pool_consent, pool_task

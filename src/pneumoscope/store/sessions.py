@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pneumoscope.store import now
-from pneumoscope.store.schema import account, session
+from pneumoscope.store.people_schema import account, session
 
 #: That a session is in use is written down at most this often.
 SEEN_EVERY = timedelta(seconds=60)

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from pneumoscope.dicomjson import Json, element
 from pneumoscope.store import now
-from pneumoscope.store.schema import event, mark, subscription, workitem
+from pneumoscope.store.schema import mark
+from pneumoscope.store.workitem_schema import event, subscription, workitem
 from pneumoscope.ups import events
 from pneumoscope.ups.matching import matches
 from pneumoscope.ups.states import FINAL

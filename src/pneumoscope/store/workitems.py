@@ -12,8 +12,9 @@ from pydicom.uid import generate_uid
 
 from pneumoscope.dicomjson import Json, element, values
 from pneumoscope.store import now, readings, subscriptions
-from pneumoscope.store.schema import ReadingState, event, reading, study, workitem
+from pneumoscope.store.schema import ReadingState, reading, study
 from pneumoscope.store.subscriptions import one_at_a_time, whole
+from pneumoscope.store.workitem_schema import event, workitem
 from pneumoscope.ups import events, ours, requirements, states
 from pneumoscope.ups.matching import matches
 from pneumoscope.ups.states import FINAL, State, Status

@@ -19,7 +19,7 @@ from server_node import file_objects, finish_reading, phantom_datasets
 from test_server_roles import WANTED
 
 from pneumoscope.fleet import orders
-from pneumoscope.fleet.messages import Outcome
+from pneumoscope.fleet.pool_messages import Outcome
 from pneumoscope.server import make_app
 from pneumoscope.store import Database, accounts, audit, now, pool, readings, reviews, sessions, studies, verdicts
 from pneumoscope.store.pool_schema import pool_offer

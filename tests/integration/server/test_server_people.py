@@ -16,7 +16,8 @@ from websockets.sync.client import connect
 
 from pneumoscope.config import Settings
 from pneumoscope.store import accounts, now, passwords, sessions
-from pneumoscope.store.schema import attempt, mark, session
+from pneumoscope.store.people_schema import attempt, session
+from pneumoscope.store.schema import mark
 from pneumoscope.store.sessions import Limits
 
 FIRST, OWN = "first-password-of-kim", "a few words do well"

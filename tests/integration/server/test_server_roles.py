@@ -18,7 +18,7 @@ from server_node import file_objects, make_store, phantom_datasets, take_reading
 from pneumoscope.config import Settings
 from pneumoscope.server import make_app
 from pneumoscope.store import Store, accounts, now, sessions
-from pneumoscope.store.schema import session
+from pneumoscope.store.people_schema import session
 from pneumoscope.store.sessions import Limits
 
 ROLES = {

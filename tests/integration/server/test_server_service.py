@@ -201,19 +201,47 @@ def test_readers_are_told_that_the_model_was_stopped_and_why(house: House) -> No
     house.run(work)
 
 
-def test_those_who_may_act_are_told_that_the_hub_wants_the_model_stopped(house: House, tmp_path: Path) -> None:
-    stop = Stop(id="0a", model=MODEL, reason="wrong <on> some")
+def _hub_asks(tmp_path: Path, model: str) -> None:
+    stop = Stop(id="0a", model=model, reason="wrong <on> some")
     orders = Orders(now=now(), site="0b", title="a", province="b", stops=(stop,))
-    place = tmp_path / "fleet" / "orders.json"
-    place.parent.mkdir()
-    place.write_text(orders.model_dump_json())
+    (tmp_path / "fleet").mkdir(exist_ok=True)
+    (tmp_path / "fleet" / "orders.json").write_text(orders.model_dump_json())
+
+
+def test_until_people_decide_all_are_told_that_the_hub_wants_the_model_stopped(house: House, tmp_path: Path) -> None:
+    said = re.compile(rf"The hub asks that {MODEL} be taken out of service\.</b> <q><bdi>wrong &lt;on&gt; some</bdi></q>")
 
     async def work() -> None:
-        for path in ("/", "/service"):
-            assert "wrong &lt;on&gt; some" in await house.get("kim", path)
-        assert "wrong" not in await house.get("cho", "/"), "readers are told once it is decided"
-        assert await house.say("kim", "/service/stop", reason="as the hub says") == (303, "")
-        assert "wrong &lt;on&gt; some" not in await house.get("kim", "/")
+        assert "The hub asks" not in await house.get("cho", "/")
+        _hub_asks(tmp_path, MODEL)
+        for login in ("cho", "han", "kim"):
+            assert said.search(await house.get(login, "/")), login
+        assert "An administrator of this site decides" in await house.get("cho", "/")
+        assert "An administrator of this site decides" not in await house.get("kim", "/")
+        for login, may in (("kim", True), ("park", False)):
+            page = await house.get(login, "/service")
+            assert len(said.findall(page)) == 2, "in the banner and on the page"
+            assert "Any administrator of this site may do so" in page
+            assert ('value="wrong &lt;on&gt; some"><button' in page) is may
+        assert await house.say("kim", "/service/stop", reason="wrong <on> some") == (303, "")
+        for login, path in (("cho", "/"), ("kim", "/service"), ("park", "/service")):
+            page = await house.get(login, path)
+            assert "The hub asks" not in page and "Downtime notice" in page
+
+    house.run(work)
+
+
+def test_of_a_candidate_that_the_hub_wants_stopped_its_page_tells(house: House, tmp_path: Path) -> None:
+    with house.store.database.begin() as db:
+        service.propose(db, "lung-lesion 7.0.0", actor="kim", default_model=MODEL)
+    _hub_asks(tmp_path, "lung-lesion 7.0.0")
+
+    async def work() -> None:
+        assert "The hub asks that lung-lesion 7.0.0" in await house.get("park", "/service")
+        assert "The hub asks" not in await house.get("cho", "/"), "readers are shown nothing of it"
+        assert await house.say("kim", "/service/back", reason="wrong <on> some") == (303, "")
+        page = await house.get("kim", "/service")
+        assert "The hub asks" not in page and "wrong &lt;on&gt; some" in page
 
     house.run(work)
 

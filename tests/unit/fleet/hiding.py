@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from pneumoscope.fleet.cells import SMALLEST
-from pneumoscope.fleet.messages import EDGES, Count, Histogram
+from pneumoscope.fleet.messages import EDGES, Histogram
+from pneumoscope.fleet.wire import Count
 
 Key = TypeVar("Key")
 

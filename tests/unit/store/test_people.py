@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 import databases
 from pneumoscope.store import Database, accounts, attempts, now, passwords, sessions
-from pneumoscope.store.schema import attempt, session
+from pneumoscope.store.people_schema import attempt, session
 
 LIMITS = sessions.Limits(idle=timedelta(minutes=30), longest=timedelta(hours=12))
 PAUSE = timedelta(minutes=15)

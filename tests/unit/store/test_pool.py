@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from pneumoscope.fleet.messages import Amount, Ended, Outcome, Pool, Sealed, Take, Task, Urgency
+from pneumoscope.fleet.pool_messages import Amount, Ended, Outcome, Pool, Sealed, Take, Task, Urgency
 from pneumoscope.store import Database, now, pool, pool_tasks, sites
 from pneumoscope.store.pool import Who
 from pneumoscope.store.pool_schema import pool_consent

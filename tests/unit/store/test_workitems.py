@@ -13,7 +13,8 @@ from pneumoscope.dicomjson import Json, element, text, values
 from pneumoscope.records import Study
 from pneumoscope.store import Database, FolderStore, Store, arrivals, now, readings, studies, subscriptions, workitems
 from pneumoscope.store.arrivals import Filed
-from pneumoscope.store.schema import ReadingState, workitem
+from pneumoscope.store.schema import ReadingState
+from pneumoscope.store.workitem_schema import workitem
 from pneumoscope.ups.requirements import created
 from pneumoscope.ups.states import State, Status
 from pneumoscope.worker.child import Reader

@@ -2,7 +2,13 @@
 
 from alembic import context
 
-from pneumoscope.store import fleet_schema, hub_schema, pool_schema  # noqa: F401 - their tables belong to the metadata
+from pneumoscope.store import (  # noqa: F401 - their tables belong to the metadata
+    fleet_schema,
+    hub_schema,
+    people_schema,
+    pool_schema,
+    workitem_schema,
+)
 from pneumoscope.store.schema import metadata
 
 context.configure(

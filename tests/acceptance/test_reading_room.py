@@ -302,6 +302,24 @@ def test_the_help_can_be_used_by_everyone(show) -> None:
     assert faults_of(page) == []
 
 
+#: How much wider a placeholder is than the room that its field has for it, in CSS pixels.
+OVERHANG = """(field) => {
+  const style = getComputedStyle(field), pen = document.createElement("canvas").getContext("2d");
+  pen.font = style.font;
+  const room = field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  return pen.measureText(field.placeholder).width - room;
+}"""
+
+
+@pytest.mark.parametrize("language", ["en", "ko", "zh-CN", "de"])
+def test_what_can_be_searched_for_is_read_to_its_end(show, language: str) -> None:
+    page = show(language=language)
+    for name, (width, height) in zip(("screen", "tablet", "upright", "phone"), (*SIZES, (320, 640)), strict=True):
+        page.set_viewport_size({"width": width, "height": height})
+        picture(page, f"search {language} {name}")
+        assert page.locator("input[type=search]").evaluate(OVERHANG) <= 0, name
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_nothing_sticks_out(show, uids: dict[str, str], size: tuple[int, int]) -> None:
     page = show("/", size=size, language="de", has_touch=True)

@@ -111,7 +111,11 @@ def test_what_was_refused_is_seen_with_its_reason_and_a_way_on(show, uids: dict[
     assert "it has 4 slices at different positions; at least 10 are needed." in row.inner_text()
     assert row.get_by_role("button", name="Read again").is_visible()
     german = show("/", language="de").locator(f"[id='s{uids['refused']}']")
-    assert "Es sind zu wenige Schichten." in german.inner_text()
+    assert (
+        "Die einzige Serie kann nicht befundet werden: Sie hat 4 Schichten an verschiedenen Positionen; "
+        "mindestens 10 sind nötig."
+    ) in german.inner_text()
+    assert german.locator("[lang=en]").count() == 0
 
 
 def test_a_change_by_another_process_comes_by_itself(show, node: Node, uids: dict[str, str]) -> None:
@@ -234,19 +238,37 @@ def test_it_works_without_scripts(show, uids: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "sentence", "zone"),
+    ("language", "sentence", "zone", "warning"),
     [
-        ("ko", "COVID-19 양상 폐렴의 징후 있음: 폐의 ", "우측 중간 구역"),
-        ("zh-CN", "有 COVID-19 型肺炎征象：肺部受累 ", "右中肺区"),
-        ("de", "Zeichen einer Pneumonie mit COVID-19-typischem Muster: ", "rechtes Mittelfeld"),
+        (
+            "ko",
+            "COVID-19 양상 폐렴의 징후 있음: 폐의 ",
+            "우측 중간 구역",
+            "단면의 두께 또는 간격이 10.0 mm입니다. 5 mm를 넘으면 작은 병변을 놓칠 수 있습니다.",
+        ),
+        (
+            "zh-CN",
+            "有 COVID-19 型肺炎征象：肺部受累 ",
+            "右中肺区",
+            "层厚或层间距为 10.0 mm；超过 5 mm 时可能漏掉小病灶。",
+        ),
+        (
+            "de",
+            "Zeichen einer Pneumonie mit COVID-19-typischem Muster: ",
+            "rechtes Mittelfeld",
+            "Die Schichten sind 10,0 mm dick oder auseinander; über 5 mm können kleine Läsionen übersehen werden.",
+        ),
     ],
 )
 def test_the_finding_is_said_in_the_readers_language(
-    show, uids: dict[str, str], language: str, sentence: str, zone: str
+    show, uids: dict[str, str], language: str, sentence: str, zone: str, warning: str
 ) -> None:
     page = show(f"/studies/{uids['worst']}", language=language)
     assert page.locator("h2.headline").inner_text().startswith(sentence)
     assert zone in page.locator("h2.headline").inner_text()
+    assert warning in page.locator("#finding").inner_text()
+    assert page.locator("section [lang=en]").all_inner_texts() == []
+    picture(page, f"study {language}")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1366
 
 

@@ -57,9 +57,10 @@ def _none(checked: list[tuple[Stack, int, Rule | None]]) -> NoEligibleSeries:
     for stack, _, rule in ranked:
         assert rule is not None, "no stack is eligible"
         reasons.append((rule.code, rule.say(stack)))
-    count = len(checked)
-    text = f"None of {count} series can be read; the nearest " if count > 1 else "The only series cannot be read: it "
-    return NoEligibleSeries(f"{text}{reasons[0][1]}.", code=reasons[0][0], reasons=tuple(reasons))
+    count, (code, fault) = len(checked), reasons[0]
+    several = f"None of {count} series can be read; the nearest {fault}."
+    text = several if count > 1 else f"The only series cannot be read: it {fault}."
+    return NoEligibleSeries(text, code=code, reasons=tuple(reasons))
 
 
 def _why_chosen(eligible: list[Stack]) -> str:

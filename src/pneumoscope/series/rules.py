@@ -173,8 +173,9 @@ RULES = (
         "too-few-slices",
         lambda s: len(s.instances) < MIN_SLICES,
         lambda s: (
-            f"has {len(s.instances)} slice{'s' * (len(s.instances) != 1)} at different positions; "
-            f"at least {MIN_SLICES} are needed"
+            f"has one slice; at least {MIN_SLICES} are needed"
+            if len(s.instances) == 1
+            else f"has {len(s.instances)} slices at different positions; at least {MIN_SLICES} are needed"
         ),
     ),
     Rule(

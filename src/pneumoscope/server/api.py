@@ -8,9 +8,12 @@ from fastapi.responses import JSONResponse, Response
 
 from pneumoscope.server import acts, looking
 from pneumoscope.server.auditevents import bundle
+from pneumoscope.server.comfort import language_of
 from pneumoscope.server.desk import AtDesk
 from pneumoscope.server.dicomweb.paths import Study
 from pneumoscope.server.journal import note, note_often
+from pneumoscope.server.language import speaking
+from pneumoscope.server.language.sentences import worded
 from pneumoscope.server.rights import Right, needs
 from pneumoscope.store import audit, readings
 
@@ -38,14 +41,18 @@ def study(request: Request, desk: AtDesk, study: Study) -> Response:
 
 @router.get("/studies/{study}/state", dependencies=[needs(Right.LIST)])
 def state(request: Request, desk: AtDesk, study: Study) -> Response:
-    """What the list says of one study: how far its reading is, what came of it, and whether that is all that is here."""
+    """What the list says of one study: how far its reading is, what came of it, and whether that is all that is here.
+
+    In words of the language that is asked for, as pages are, since the upload page shows it.
+    """
     row = acts.study_row(request, study)
     note_often(request, "query", study=study, detail="The state of a study.")
     with desk.store.database.look() as db:
         latest = next(iter(readings.versions(db, study)), None)
-    headline = latest["headline"] if latest else ""
-    told = {name: row[name] for name in ("state", "code", "message")}
-    return _json(told | {"headline": headline or "", "settled": row["taken_revision"] >= row["revision"]})
+    headline = (latest and latest["headline"]) or ""
+    with speaking(language_of(request)):
+        told = {"state": row["state"], "code": row["code"], "message": worded(row["message"]), "headline": worded(headline)}
+    return _json(told | {"settled": row["taken_revision"] >= row["revision"]})
 
 
 @router.post("/studies/{study}/read", dependencies=[needs(Right.OPERATE)])

@@ -9,6 +9,7 @@ from pneumoscope.filing.objects import REASONS, Outcome, Status
 from pneumoscope.records import is_uid
 from pneumoscope.server.anonymous import LEFT_OUT, LeftOut
 from pneumoscope.server.intake import TAKEN
+from pneumoscope.server.language.sentences import worded
 
 #: Studies that the page links; the list has all.
 MOST_STUDIES = 8
@@ -25,7 +26,7 @@ class Told:
 
 
 def told(outcomes: Sequence[Outcome], left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """For programs."""
+    """For programs, and for the page's script, in the language that is spoken."""
     why = [(item.code, item.message) for item in outcomes if item.code] + [(item.code, item.message) for item in left_out]
     codes, messages = Counter(code for code, _ in why), dict(why)
     counts = Counter(str(outcome.status) for outcome in outcomes) + Counter({"left out": len(left_out)})
@@ -33,7 +34,9 @@ def told(outcomes: Sequence[Outcome], left_out: Sequence[LeftOut]) -> dict[str, 
         "studies": sorted({outcome.StudyInstanceUID for outcome in outcomes if outcome.status in TAKEN}),
         "outcomes": dict(sorted(counts.items())),
         "codes": dict(sorted(codes.items())),
-        "reasons": [{"code": code, "count": number, "message": messages[code]} for code, number in sorted(codes.items())],
+        "reasons": [
+            {"code": code, "count": number, "message": worded(messages[code])} for code, number in sorted(codes.items())
+        ],
     }
 
 

@@ -16,7 +16,7 @@ from pneumoscope.results.words import parse_date, person_names
 from pneumoscope.server import serving
 from pneumoscope.server.comfort import THEMES, language_of, theme_of
 from pneumoscope.server.journal import visitor_of
-from pneumoscope.server.language import LANGUAGES, current, say, say_many, vocabulary
+from pneumoscope.server.language import LANGUAGES, current, say, say_many, sentences, speaking, vocabulary
 from pneumoscope.server.rights import Right
 from pneumoscope.store import now
 from pneumoscope.store.schema import DeliveryState
@@ -30,8 +30,7 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Re
     visitor = visitor_of(request)
     language = getattr(request.app.state, "language", None) or language_of(request)  # an application may speak one alone
     _csrf.set(visitor.csrf)
-    token = current.set(language)
-    try:
+    with speaking(language):
         content = (
             _environment_of(request)
             .get_template(name)
@@ -47,8 +46,6 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> Re
                 **values,
             )
         )
-    finally:
-        current.reset(token)
     headers = {"Content-Language": language.tag, "Vary": "Accept-Language, Cookie"}
     return Response(content, status, media_type="text/html", headers=headers)
 
@@ -105,7 +102,7 @@ def environment(loader: BaseLoader) -> Environment:
         "taking_word": lambda value: _word(vocabulary.TAKINGS, value),
         "sex_word": lambda value: _word(vocabulary.SEXES, value),
         "tone": lambda value: vocabulary.TONES.get(value, ""),
-        "reason": vocabulary.reason,
+        "said": sentences.said,
         "band": lambda share: BAND_FILLS[severity(share)[0]],
         "points": lambda share: severity(share)[0],
     }

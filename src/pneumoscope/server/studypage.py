@@ -121,7 +121,6 @@ def _view(document: dict[str, Any], reading: dict[str, Any]) -> dict[str, Any]:
     findings = {finding["region"]: finding for finding in document["findings"]}
     there = {result.name for result in reading["results"]}
     return {
-        "headline": vocabulary.headline(document),
         "meaning": say(vocabulary.MEANINGS[document["category"]]),
         "limits": [say(limit) for limit in vocabulary.LIMITS],
         "score": document["score"],

@@ -17,9 +17,11 @@ from pneumoscope.filing.objects import Outcome
 from pneumoscope.intake.archive import unpack
 from pneumoscope.server import outcomes
 from pneumoscope.server.anonymous import Anonymous, LeftOut
+from pneumoscope.server.comfort import language_of
 from pneumoscope.server.desk import AtDesk, Desk
 from pneumoscope.server.intake import TAKEN, Bringing, bringing
 from pneumoscope.server.journal import note, visitor_of
+from pneumoscope.server.language import speaking
 from pneumoscope.server.limits import body
 from pneumoscope.server.multipart import Part, Parts, media_type_of
 from pneumoscope.server.problems import Problem
@@ -92,7 +94,8 @@ async def upload(request: Request, desk: AtDesk) -> Response:
     else:
         raise Problem(415, "wrong-media-type", "Send a form (multipart/form-data) with files, or a zip (application/zip).")
     await anyio.to_thread.run_sync(_take, request, desk, contents, under_way, limiter=desk.takers)
-    found = outcomes.told(under_way.outcomes, under_way.left_out)
+    with speaking(language_of(request)):
+        found = outcomes.told(under_way.outcomes, under_way.left_out)
     if "text/html" in request.headers.get("accept", "") and (under_way.outcomes or under_way.left_out):
         return RedirectResponse(f"/upload?{urlencode(outcomes.to_query(found))}", 303)
     return JSONResponse(found, 200 if found["studies"] else 422)

@@ -101,6 +101,9 @@ def test_the_state_of_a_study_is_told_without_its_patient(node: Node) -> None:
     study = next(iter(node.datasets.values())).StudyInstanceUID
     found = httpx.get(f"{node.url}/api/studies/{study}/state").json()
     assert set(found) == {"state", "code", "message", "headline", "settled"}
+    assert found["headline"].startswith("Sign of pneumonia of the COVID-19 pattern: ")
+    german = httpx.get(f"{node.url}/api/studies/{study}/state", headers={"Accept-Language": "de"}).json()
+    assert german["headline"].startswith("Zeichen einer Pneumonie mit COVID-19-typischem Muster: ")
     assert httpx.get(f"{node.url}/api/studies/1.2.3/state").status_code == 404
 
 

@@ -211,6 +211,8 @@ def test_files_and_zips_are_uploaded(node: Node) -> None:
     assert (page.status_code, page.headers["location"]) == (303, "/upload?duplicate=1&study=2.25.901")
     told = httpx.get(f"{node.url}{page.headers['location']}&not-dicom=3&nonsense=4&study=<b>").text
     assert "1 duplicate." in told
+    german = httpx.post(f"{node.url}/upload", files=[("files", ("a", b"nothing"))], headers={"Accept-Language": "de"})
+    assert german.json()["reasons"] == [{"code": "not-dicom", "count": 1, "message": "Es ist kein DICOM-Objekt."}]
     assert 'href="/studies/2.25.901"' in told
     assert "3 × It is no DICOM object." in told
     assert "nonsense" not in told.partition("<main")[2]
@@ -265,3 +267,5 @@ def test_a_person_is_shown_a_page_where_a_program_is_told_by_json(node: Node) ->
         assert 'href="/"' in shown.text
         told = httpx.get(node.url + path, timeout=30)
         assert (told.status_code, told.json()["code"]) == (404, code)
+    german = httpx.get(f"{node.url}/studies/9.9.9", headers={"Accept": "text/html", "Accept-Language": "de"}, timeout=30)
+    assert "Diese Untersuchung gibt es hier nicht." in german.text

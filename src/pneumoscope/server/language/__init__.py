@@ -6,7 +6,8 @@ no file has to be made when the package is built. ``scripts/catalogues.py`` keep
 
 import gettext
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -52,6 +53,16 @@ LANGUAGES = {
 }
 #: Of the page that is being made.
 current: ContextVar[Language] = ContextVar("language", default=ENGLISH)
+
+
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    """Within it, texts are said in this language."""
+    token = current.set(language)
+    try:
+        yield
+    finally:
+        current.reset(token)
 
 
 @cache

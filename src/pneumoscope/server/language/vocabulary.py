@@ -1,18 +1,10 @@
-"""Words of the database and of ``reading.json`` for people: each is listed here, so that each is translated.
-
-What a code means is said in the page's language. The English sentence that came with it holds the numbers of the case, and
-stands beside it.
-"""
-
-from collections.abc import Mapping
-from typing import Any
+"""Words of the database and of ``reading.json`` for people: each is listed here, so that each is translated."""
 
 from pneumoscope.config import Role
 from pneumoscope.filing.objects import Status
 from pneumoscope.fleet.messages import Answer, Mode
-from pneumoscope.records import ZONES, Category, Priority, Region
-from pneumoscope.results.words import LITTLE_LESION_ML
-from pneumoscope.server.language import ENGLISH, current, say
+from pneumoscope.records import Category, Priority, Region
+from pneumoscope.server.language import current, say
 from pneumoscope.store.schema import DeliveryState, StudyState
 
 
@@ -173,57 +165,6 @@ TAKINGS = {
     "left out": N_("left out"),
 }
 SEXES = {"M": N_("male"), "F": N_("female"), "O": N_("other")}
-#: Why a study was not read, why a reading says no more, what to keep in mind.
-REASONS = {
-    "no-eligible-series": N_("No series of the study may be read."),
-    "nothing-readable": N_("There is no image among the files."),
-    "undecodable-slices": N_("Too many slices cannot be decoded."),
-    "unreadable-volume": N_("The chosen series cannot be made into a volume."),
-    "too-few-slices": N_("There are too few slices."),
-    "not-a-chest-ct": N_("This is not a chest CT: too little lung was found."),
-    "not-ct": N_("The images are not CT."),
-    "not-ct-image": N_("The objects are CT but no images."),
-    "localizer": N_("There are only localizers."),
-    "no-pixels": N_("The objects hold no pixels."),
-    "colour": N_("The images are in colour."),
-    "derived-view": N_("The images are reformats or projections, not slices as acquired."),
-    "lossy-jpeg": N_("The images are compressed with loss, so that their values are not HU."),
-    "unknown-transfer-syntax": N_("The images are encoded in a way that is not decoded here."),
-    "no-rescale": N_("The images lack rescale slope or intercept, so that HU are not known."),
-    "no-position": N_("The images lack position or orientation."),
-    "no-pixel-spacing": N_("The images lack a usable pixel spacing."),
-    "small-matrix": N_("The images have too few pixels."),
-    "not-axial": N_("The slices are not axial."),
-    "too-short": N_("The scan covers too little of the body."),
-    "tilted": N_("The gantry was tilted."),
-    "too-thick": N_("The slices are too thick or too far apart."),
-    "gap": N_("There is a gap between slices."),
-    "too-many-missing": N_("Too many slices are missing."),
-    "shadow-mode": N_("The model in service has not been released here; nothing that it found is shown or sent."),
-    "model-stopped": N_("The model was taken out of service; nothing that it found is shown or sent."),
-    "model-changed": N_("Another model came into service while the study was read; it is read again."),
-    "reader-crashed": N_("The program that reads died on this study."),
-    "reader-failed": N_("The program that reads does not start."),
-    "workflow-lost": N_("The reading was lost again and again."),
-    "disk-full": N_("The disk is full."),
-    "bug": N_("The reading failed by a fault of the software."),
-    "out-of-distribution": N_("The scan is unlike those that the model was made for."),
-    "child": N_("The patient is a child; the model was trained on adults."),
-    "heavy-noise": N_("The noise is heavy: faint lesions cannot be told from it."),
-    "motion": N_("Heavy motion, or doubled anatomy."),
-    "metal": N_("Metal throws streaks that can look like lesions."),
-    "incomplete-lungs": N_("The lungs are not wholly in the scan; volumes and shares are of what is there."),
-    "contrast": N_("The scan was taken with contrast, which raises densities; the model was made for scans without."),
-    "doubled-slices": N_("At some positions there are two different images; one of them was read."),
-    "lossy-compression": N_("The images were compressed with loss; densities may be off."),
-    "missing-slices": N_("Slices are missing; volumes bridge the gap."),
-    "thick-slices": N_("The slices are thick: small lesions can be missed."),
-}
-
-
-def reason(code: str) -> str:
-    """What a code means, in a language other than English; empty where the English sentence says it already, or alone can."""
-    return say(REASONS[code]) if code in REASONS and current.get() != ENGLISH else ""
 
 
 def percent(share: float) -> str:
@@ -240,40 +181,3 @@ def certainty(score: float) -> str:
     if score < 0.01:
         return say(N_("under %(score)s"), score=number(0.01, 2))
     return say(N_("over %(score)s"), score=number(0.99, 2)) if score > 0.99 else number(score, 2)
-
-
-_SENTENCES = {
-    (Category.NO_SIGN, "none"): N_("No sign of pneumonia of the COVID-19 pattern: no lesion was found in the lungs."),
-    (Category.NO_SIGN, "hardly"): N_("No sign of pneumonia of the COVID-19 pattern: hardly any lesion was found."),
-    (Category.NO_SIGN, "some"): N_(
-        "No sign of pneumonia of the COVID-19 pattern: %(share)s of the lungs involved, most in the %(zone)s, %(kind)s."
-    ),
-    (Category.INDETERMINATE, "none"): N_(
-        "Indeterminate for pneumonia of the COVID-19 pattern: no lesion was found in the lungs."
-    ),
-    (Category.INDETERMINATE, "hardly"): N_("Indeterminate for pneumonia of the COVID-19 pattern: hardly any lesion was found."),
-    (Category.INDETERMINATE, "some"): N_(
-        "Indeterminate for pneumonia of the COVID-19 pattern: %(share)s of the lungs involved, most in the %(zone)s, %(kind)s."
-    ),
-    (Category.SIGN, "none"): N_("Sign of pneumonia of the COVID-19 pattern: no lesion was found in the lungs."),
-    (Category.SIGN, "hardly"): N_("Sign of pneumonia of the COVID-19 pattern: hardly any lesion was found."),
-    (Category.SIGN, "some"): N_(
-        "Sign of pneumonia of the COVID-19 pattern: %(share)s of the lungs involved, most in the %(zone)s, %(kind)s."
-    ),
-}
-_KINDS = (N_("mostly ground-glass"), N_("ground-glass and consolidation"), N_("mostly consolidation"))
-
-
-def headline(document: Mapping[str, Any]) -> str:
-    """The finding in one sentence, made anew from the parts of a ``reading.json`` as ``results.words`` made the English one."""
-    category = Category(document["category"])
-    if category is Category.CANNOT_SAY:
-        return say(N_("Cannot say.")) + " " + (reason("out-of-distribution") or document["reason"])
-    findings = {finding["region"]: finding for finding in document["findings"]}
-    lungs = findings[Region.LUNGS]
-    if lungs["lesion_ml"] < LITTLE_LESION_ML:
-        return say(_SENTENCES[category, "none" if lungs["lesion_ml"] == 0 else "hardly"])
-    worst = max((findings[zone] for zone in ZONES), key=lambda finding: finding["lesion_ml"])
-    dense = lungs["consolidation_ml"] / lungs["lesion_ml"]
-    kind = _KINDS[0 if dense < 0.4 else 2 if dense > 0.6 else 1]
-    return say(_SENTENCES[category, "some"], share=percent(lungs["share"]), zone=say(REGIONS[worst["region"]]), kind=say(kind))

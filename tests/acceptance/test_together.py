@@ -5,7 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -49,7 +50,14 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder, port = tmp_path_factory.mktemp("together"), free_port()
+    with running_house(tmp_path_factory.mktemp("together")) as running:
+        yield running
+
+
+@contextmanager
+def running_house(folder: Path, **more: str) -> Iterator[House]:
+    """A server with a phantom and people who may look at it; ``more``: settings, by name in capitals."""
+    port = free_port()
     settings = Settings(node={"folder": folder})
     settings.spool.mkdir(parents=True)
     store = databases.store(folder)
@@ -61,6 +69,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     log = folder / "log"
     variables = {key: value for key, value in os.environ.items() if not key.startswith("PNEUMOSCOPE_")}
     variables |= {"PNEUMOSCOPE_NODE__FOLDER": str(folder), "PNEUMOSCOPE_HTTP__PORT": str(port)}
+    variables |= {f"PNEUMOSCOPE_{name}": value for name, value in more.items()}
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-W", "error", "-m", "pneumoscope.server"], env=variables, stderr=file)
     url = f"http://127.0.0.1:{port}"
@@ -101,6 +110,13 @@ def _answers(url: str, process: subprocess.Popen, log: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    with running_browser() as running:
+        yield running
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Chromium with a camera and a microphone of its own making."""
     if not CHROMIUM.exists():
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must have {CHROMIUM}")
@@ -113,7 +129,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def sit(browser: Browser, house: House) -> Iterator[object]:
-    """A person who is logged in, at a browser of their own; what a page complains of fails the test."""
+    with seats(browser, house, KEEP_SOCKETS) as sitting:
+        yield sitting
+
+
+@contextmanager
+def seats(browser: Browser, house: House, script: str) -> Iterator[Callable[..., Page]]:
+    """Each person who is logged in has a browser of their own; ``script`` runs first, what a page complains of fails."""
     contexts, complaints = [], []
 
     def _sit(login: str, *, size: tuple[int, int] = (1366, 768), **options: object) -> Page:
@@ -121,7 +143,7 @@ def sit(browser: Browser, house: House) -> Iterator[object]:
             viewport={"width": size[0], "height": size[1]}, color_scheme="dark", base_url=house.url, **options
         )
         context.set_default_timeout(PATIENCE_MS)
-        context.add_init_script(KEEP_SOCKETS)
+        context.add_init_script(script)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -40,6 +40,8 @@ VIEWPORT = """() => {
   return { x: x ?? 0, y: y ?? 0, width: width ?? 0, height: height ?? 0 };
 }"""
 SETTINGS = "max_upload_mb = 1\n[arrival]\nquiet_s = 5\n"
+#: Where set, pictures of the pages are put.
+PICTURES = os.environ.get("PNEUMOSCOPE_TEST_PICTURES")
 #: A machine that does much else at the same time.
 PATIENCE_MS = 240_000
 
@@ -125,12 +127,33 @@ def test_a_folder_is_uploaded_followed_and_anonymised(page, study: str, node: No
 
 def test_the_segmentation_lies_on_the_lesions(page, study: str, node: Node, installed: None) -> None:
     page.asked.clear()
+    held, may_come = [], False
+
+    def hold(request: object) -> None:
+        if may_come:
+            request.fallback()
+        else:
+            held.append(request)
+
+    page.route(overlay_of(node, study), hold)
     page.goto(f"{node.url}/studies/{study}")
     page.get_by_role("link", name="Images").click()
     page.get_by_text("AI lungs and lesions").first.wait_for(timeout=PATIENCE_MS)
     page.get_by_text("AI chest CT findings").first.wait_for(timeout=PATIENCE_MS)  # the structured report
     assert page.get_by_text("NOT FOR PRIMARY DIAGNOSIS", exact=True).is_visible()
-    wait_for(lambda: lesion_pixels(page).sum() > 20, seconds=PATIENCE_MS / 1000, what="the segmentation", every_s=0.5)
+
+    # while the image stands alone, the page says that more is to come
+    page.get_by_role("status").get_by_text("The overlay is being loaded.").wait_for(timeout=PATIENCE_MS)
+    wait_for(lambda: held or page.wait_for_timeout(100), seconds=PATIENCE_MS / 1000, what="the viewer to ask for the overlay")
+    wait_for(lambda: image_pixels(page) > 1000, seconds=PATIENCE_MS / 1000, what="the image", every_s=0.5)
+    assert lesion_pixels(page).sum() == 0
+    picture(page, "viewer-overlay-on-its-way")
+    may_come = True
+    for request in held:
+        request.fallback()
+    page.get_by_text("The overlay is being loaded.").wait_for(state="hidden", timeout=PATIENCE_MS)
+    assert lesion_pixels(page).sum() > 20
+    picture(page, "viewer-overlay-there")
     coloured = lesion_pixels(page)
     number = int(re.search(r"\((\d+)/40\)", page.get_by_text(re.compile(r"\(\d+/40\)")).first.inner_text())[1])
     mask = lesions(node, study)[number]
@@ -147,17 +170,52 @@ def test_no_other_host_is_asked_and_nothing_is_complained_of(page) -> None:
     assert [text for text in page.complaints if "favicon" not in text] == []
 
 
-def lesion_pixels(page) -> np.ndarray:
-    """Which pixels of the image of 256 x 256 are amber or red on the canvas, as lesions are; lungs are blue and green."""
+def test_an_overlay_that_does_not_come_is_told_of(page, study: str, node: Node, installed: None) -> None:
+    context = page.context.browser.new_context(viewport={"width": 1366, "height": 768}, locale="de")
+    alone = context.new_page()
+    alone.route(overlay_of(node, study), lambda request: request.abort())
+    alone.goto(f"{node.url}/viewer/viewer?StudyInstanceUIDs={study}")
+    said = alone.get_by_role("status").get_by_text("Die Überlagerung konnte nicht geladen werden.")
+    said.wait_for(timeout=PATIENCE_MS)
+    wait_for(lambda: image_pixels(alone) > 1000, seconds=PATIENCE_MS / 1000, what="the image", every_s=0.5)
+    assert said.is_visible()
+    picture(alone, "viewer-overlay-lost")
+    context.close()
+
+
+def picture(page, name: str) -> None:
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def overlay_of(node: Node, study: str) -> re.Pattern[str]:
+    """What is asked for to draw the segmentation, but not what is asked for to list it."""
+    (row,) = httpx.get(f"{node.url}/dicom-web/studies/{study}/series?Modality=SEG").json()
+    return re.compile(rf"/series/{re.escape(row['0020000E']['Value'][0])}/(?!metadata)")
+
+
+def canvas(page) -> np.ndarray:
+    """Red, green and blue of the image of 256 x 256, as it is on the canvas; black while there is none."""
     clip = page.evaluate(VIEWPORT)  # the element is put in anew while it is set up
     if not clip["width"]:
-        return np.zeros((SIZE_PX, SIZE_PX), dtype=bool)
-    picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    fitted = picture.crop((left, top, left + side, top + side)).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
-    red, green, blue = np.moveaxis(np.asarray(fitted, dtype=int), -1, 0)
+        return np.zeros((3, SIZE_PX, SIZE_PX), dtype=int)
+    seen = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+    side = min(seen.size)
+    left, top = (seen.width - side) // 2, (seen.height - side) // 2
+    fitted = seen.crop((left, top, left + side, top + side)).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
+    return np.moveaxis(np.asarray(fitted, dtype=int), -1, 0)
+
+
+def lesion_pixels(page) -> np.ndarray:
+    """Which pixels are amber or red, as lesions are; lungs are blue and green."""
+    red, green, blue = canvas(page)
     return (red - blue > 35) & (red > green)
+
+
+def image_pixels(page) -> int:
+    """How many pixels are grey and bright, as soft tissue is."""
+    red, green, blue = canvas(page)
+    return int(np.count_nonzero((red > 100) & (abs(red - green) < 8) & (abs(red - blue) < 8)))
 
 
 def lesions(node: Node, study: str) -> dict[int, np.ndarray]:

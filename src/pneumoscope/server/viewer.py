@@ -6,6 +6,7 @@ no others. Its page and its scripts have a policy of their own: scripts from her
 
 import base64
 import hashlib
+import json
 import mimetypes
 import re
 import sys
@@ -18,7 +19,10 @@ from starlette.background import BackgroundTask
 from starlette.datastructures import QueryParams
 
 from pneumoscope.records import is_uid
+from pneumoscope.server.comfort import language_of
 from pneumoscope.server.desk import AtDesk, Desk
+from pneumoscope.server.language import say, speaking
+from pneumoscope.server.language.vocabulary import N_
 from pneumoscope.server.problems import Problem
 from pneumoscope.server.rendering import page
 from pneumoscope.server.rights import Right, needs
@@ -68,9 +72,18 @@ def _open_headers(desk: Desk, query: QueryParams) -> None:
 
 
 @router.get("/app-config.js")
-def configuration() -> Response:
-    """Ours in the place of the one that the viewer comes with."""
-    return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers=_ASK)
+def configuration(request: Request) -> Response:
+    """Ours in the place of the one that the viewer comes with, after the words that it says."""
+    language = language_of(request)
+    with speaking(language):
+        words = {
+            "language": language.tag,
+            "loading": say(N_("The overlay is being loaded.")),
+            "failed": say(N_("The overlay could not be loaded.")),
+        }
+    told = f"const pneumoscopeWords = {json.dumps(words, ensure_ascii=False)};\n"
+    content = told + (STATIC / "viewer.js").read_text(encoding="utf-8")
+    return Response(content, media_type="text/javascript", headers=_ASK | {"Vary": "Accept-Language, Cookie"})
 
 
 @router.get("/{name:path}")

@@ -1,6 +1,8 @@
 """The viewer's files, compressed for browsers that take them so, and kept for good where their names tell what is in them."""
 
 import gzip
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,16 @@ def test_a_file_comes_compressed_where_it_may(client: TestClient, accepted: str,
     assert answer.headers["vary"] == "Accept-Encoding"
     assert ("immutable" in answer.headers["cache-control"]) == (name == NAME)
     assert answer.content == SCRIPT  # the client has unpacked it
+
+
+@pytest.mark.parametrize(
+    ("asked", "tag", "said"),
+    [("", "en", "The overlay is being loaded."), ("de-AT, en;q=0.5", "de", "Die Überlagerung wird geladen.")],
+)
+def test_its_words_are_in_the_readers_language(client: TestClient, asked: str, tag: str, said: str) -> None:
+    answer = client.get("/app-config.js", headers={"Accept-Language": asked})
+    assert answer.headers["vary"] == "Accept-Language, Cookie"
+    first, _, rest = answer.text.partition("\n")
+    words = json.loads(first.removeprefix("const pneumoscopeWords = ").removesuffix(";"))
+    assert (words["language"], words["loading"]) == (tag, said)
+    assert set(words) == set(re.findall(r"pneumoscopeWords\.(\w+)", rest))

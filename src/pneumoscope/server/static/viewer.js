@@ -1,4 +1,5 @@
 // Configuration of the viewer under /viewer/. The viewer itself is OHIF as published, unchanged.
+// What it says is in the reader's language: the server puts `pneumoscopeWords` before this.
 
 const root = `${window.location.origin}/dicom-web`;
 const SEG_MODALITY = "SEG";
@@ -19,6 +20,39 @@ const isReadSeries = (displaySet, { displaySets }) => {
 };
 
 const afterPaint = (work) => requestAnimationFrame(() => setTimeout(work));
+
+/** What the viewer's engine tells when a segmentation was put on the screen. */
+const DRAWN = "CORNERSTONE_TOOLS_SEGMENTATION_RENDERED";
+const noticed = new WeakSet();
+const notice = document.createElement("p");
+notice.lang = pneumoscopeWords.language;
+notice.setAttribute("role", "status");
+notice.style.cssText =
+  "position: fixed; bottom: 14px; left: 50%; transform: translateX(-50%); z-index: 20; margin: 0; padding: 4px 14px; " +
+  "border-radius: 12px; background: rgb(15 20 24 / 85%); color: #e6ebef; font-size: 14px; pointer-events: none";
+
+/** At the lower edge, over the image; nothing where there is no text. */
+const say = (text) => {
+  if (!notice.isConnected) document.body.append(notice);
+  notice.textContent = text;
+  notice.hidden = !text;
+};
+
+/** The image is there before its overlay, which takes a slow machine long: who looks meanwhile must not take it for all there is. */
+const sayUntilThere = (segmentation) => {
+  if (noticed.has(segmentation)) return;
+  noticed.add(segmentation);
+  say(pneumoscopeWords.loading);
+  const { load, displaySetInstanceUID } = segmentation;
+  window.cornerstone.eventTarget.addEventListener(DRAWN, ({ detail }) => {
+    if (detail.segmentationId === displaySetInstanceUID) say("");
+  });
+  segmentation.load = (...given) => {
+    const loading = load(...given);
+    loading.catch(() => say(pneumoscopeWords.failed));
+    return loading;
+  };
+};
 
 const list = (value) => (Array.isArray(value) ? value : value === undefined ? [] : [value]);
 
@@ -106,6 +140,7 @@ const extension = {
       const shown = viewportGridService.getDisplaySetsUIDsForViewport(viewportId) ?? [];
       if (!newest || !shown.includes(newest.referencedDisplaySetInstanceUID)) return;
       const displaySetInstanceUID = newest.displaySetInstanceUID;
+      sayUntilThere(newest);
       afterPaint(() => commandsManager.runCommand("addDisplaySetAsLayer", { viewportId, displaySetInstanceUID }));
     };
     return { definitions: { pneumoscopeShowSegmentation: { commandFn: showSegmentation } }, defaultContext: "VIEWER" };

@@ -82,6 +82,8 @@ class Instance:
     RescaleSlope: float | None = None
     RescaleIntercept: float | None = None
     LossyImageCompression: str = ""
+    LossyImageCompressionRatio: str = ""  # several, joined by a backslash, where it was compressed several times
+    LossyImageCompressionMethod: str = ""
     SliceThickness: float | None = None  # mm
     SeriesNumber: int | None = None
     SeriesDescription: str = ""

@@ -33,6 +33,8 @@ _TEXT = (
     "Modality",
     "FrameOfReferenceUID",
     "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
     "SeriesDescription",
     "ContrastBolusAgent",
     "BodyPartExamined",

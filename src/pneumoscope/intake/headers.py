@@ -32,6 +32,8 @@ _TEXT = (
     "StudyInstanceUID",
     "Modality",
     "FrameOfReferenceUID",
+    "PhotometricInterpretation",
+    "RescaleType",
     "LossyImageCompression",
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
@@ -167,6 +169,8 @@ def _frames(dataset: Dataset, common: dict[str, Any]) -> tuple[Instance, ...]:
             fields |= {keyword: number for keyword in _REALS if (number := _number(group, keyword)) is not None}
             if "ConvolutionKernel" in group:
                 fields["ConvolutionKernel"] = "\\".join(str(part) for part in _multi(group, "ConvolutionKernel"))
+            if "RescaleType" in group:
+                fields["RescaleType"] = text(group, "RescaleType")
             if "FrameType" in group:
                 fields["ImageType"] = tuple(str(part) for part in _multi(group, "FrameType"))
         frames.append(Instance(**fields | {"frame_index": index, "InstanceNumber": index + 1}))

@@ -20,7 +20,10 @@ MAX_HU = 32767
 #: Bits Allocated of pixels that are read as they lie in a file; once 12 were allowed too, two pixels in three bytes.
 PLAIN_BITS = (8, 16, 32)
 #: What reading damaged pixels raises: GDCM through SimpleITK, pydicom, numpy, the file system.
-DECODE_FAULTS = (RuntimeError, ValueError, OSError, EOFError, AttributeError, KeyError, NotImplementedError, IndexError)
+DECODE_FAULTS = (
+    *(RuntimeError, ValueError, OSError, EOFError, AttributeError, KeyError, NotImplementedError, IndexError),
+    MemoryError,  # it says that it is larger than it may be
+)
 
 
 def decode_hu(instance: Instance) -> NDArray[np.int16]:

@@ -17,8 +17,13 @@ HTJ2K_SYNTAXES = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 #: Air. Paddings below it (-2048, -3024, ...) stand for places the scanner did not see and count as air.
 AIR_HU = -1024
 MAX_HU = 32767
+#: Bits Allocated of pixels that are read as they lie in a file; once 12 were allowed too, two pixels in three bytes.
+PLAIN_BITS = (8, 16, 32)
 #: What reading damaged pixels raises: GDCM through SimpleITK, pydicom, numpy, the file system.
-DECODE_FAULTS = (RuntimeError, ValueError, OSError, EOFError, AttributeError, KeyError, NotImplementedError, IndexError)
+DECODE_FAULTS = (
+    *(RuntimeError, ValueError, OSError, EOFError, AttributeError, KeyError, NotImplementedError, IndexError),
+    MemoryError,  # it says that it is larger than it may be
+)
 
 
 def decode_hu(instance: Instance) -> NDArray[np.int16]:
@@ -30,7 +35,7 @@ def decode_hu(instance: Instance) -> NDArray[np.int16]:
     elif instance.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
         # pixel_array on a path does not inflate
         raw = pixel_array(pydicom.dcmread(instance.path), index=instance.frame_index or 0)
-    elif instance.frame_index is None:
+    elif instance.frame_index is None and instance.PhotometricInterpretation != "MONOCHROME1":
         raw = _compressed(instance.path, instance)
     else:
         raw = _compressed_frame(instance)
@@ -43,6 +48,8 @@ def _plain(instance: Instance) -> NDArray[np.generic]:
     """Pixels that lie in the file as they are."""
     order = ">" if instance.TransferSyntaxUID == ExplicitVRBigEndian else "<"
     kind = "i" if instance.PixelRepresentation else "u"
+    if instance.BitsAllocated not in PLAIN_BITS:
+        raise ValueError("pixels that do not lie in whole bytes of their own")
     dtype = np.dtype(f"{order}{kind}{instance.BitsAllocated // 8}")
     count = instance.Rows * instance.Columns
     assert instance.pixel_offset is not None
@@ -65,15 +72,16 @@ def _compressed(path: Path, instance: Instance) -> NDArray[np.generic]:
 
 
 def _compressed_frame(instance: Instance) -> NDArray[np.generic]:
-    """One encapsulated frame of a multi-frame file, by way of a single-frame file of its own."""
+    """One encapsulated frame, by way of a single-frame file of its own: of many, or of MONOCHROME1, which SimpleITK inverts."""
     dataset = pydicom.dcmread(instance.path)
-    frame = get_frame(dataset.PixelData, instance.frame_index or 0, number_of_frames=int(dataset.NumberOfFrames))
+    frame = get_frame(dataset.PixelData, instance.frame_index or 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
     single = pydicom.Dataset()
     for keyword in (
-        *("SOPInstanceUID", "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns"),
+        *("SOPInstanceUID", "SamplesPerPixel", "Rows", "Columns"),
         *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     ):
         setattr(single, keyword, dataset[keyword].value)
+    single.PhotometricInterpretation = "MONOCHROME2"  # which way up the values are shown does not matter
     single.SOPClassUID = pydicom.uid.CTImageStorage
     single.RescaleSlope, single.RescaleIntercept = 1, 0
     single.PixelData = pydicom.encaps.encapsulate([frame])

@@ -39,10 +39,12 @@ def write_all(parcels: Iterable[Parcel], folder: Path) -> None:
         for parcel in parcels:
             _write(partial / parcel.name, parcel.content)
         partial.chmod(0o755)
+        _keep_names(partial)
         old = partial.with_name(partial.name + "-old")
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
+        _keep_names(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as fault:
         shutil.rmtree(partial, ignore_errors=True)
@@ -57,6 +59,18 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())  # some file systems tell of a full disk only now
+
+
+def _keep_names(folder: Path) -> None:
+    """Have the names in a folder outlive a power cut, where its file system can be asked for that."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as fault:
+        if fault.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def _explain(fault: OSError) -> OperatorNeeded:

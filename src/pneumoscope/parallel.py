@@ -6,8 +6,12 @@ item it was at, which comes back as ``Crashed``, and another child goes on with 
 
 import multiprocessing as mp
 import os
+import resource
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -92,3 +96,13 @@ def _serve(function: Callable[[Any], Any], items: Sequence[Any], queue: list[int
     finally:
         sender.close()
         os._exit(0)  # no clean-up of what was inherited from the parent
+
+
+@cache
+def bound_memory(spare_bytes: int) -> None:
+    """For a child: it may take so much memory beyond what it has when it first asks; more raises MemoryError, or kills it."""
+    if sys.platform == "linux":
+        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        taken = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+        # of data of its own: neither what it shares with its parent nor addresses that are only reserved
+        resource.setrlimit(resource.RLIMIT_DATA, (taken + spare_bytes, taken + spare_bytes))

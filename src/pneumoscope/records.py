@@ -76,12 +76,16 @@ class Instance:
     Rows: int = 0
     Columns: int = 0
     SamplesPerPixel: int = 1
+    PhotometricInterpretation: str = ""
     BitsAllocated: int = 16
     BitsStored: int = 16
     PixelRepresentation: int = 0
     RescaleSlope: float | None = None
     RescaleIntercept: float | None = None
+    RescaleType: str = ""  # unit of what the rescale gives; HU where it is absent (PS3.3 C.8.2.1)
     LossyImageCompression: str = ""
+    LossyImageCompressionRatio: str = ""  # several, joined by a backslash, where it was compressed several times
+    LossyImageCompressionMethod: str = ""
     SliceThickness: float | None = None  # mm
     SeriesNumber: int | None = None
     SeriesDescription: str = ""

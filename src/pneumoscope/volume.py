@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 from pneumoscope.decoding import DECODE_FAULTS, decode_hu
 from pneumoscope.errors import UnreadableVolume
 from pneumoscope.geometry import intervals_mm, slice_normal
-from pneumoscope.parallel import fork_map
+from pneumoscope.parallel import bound_memory, fork_map
 from pneumoscope.records import Instance, Notice, Series, Volume
 
 #: Slices that may fail to decode: this share, and never two neighbours.
 MAX_UNDECODABLE_SHARE = 0.02
+#: Memory for one slice: for the decoder and its threads, and for copies of each pixel. What is packed may be larger than its
+#: header says, so that a file of 1 kB takes many GB.
+DECODER_BYTES, DECODER_PIXEL_BYTES = 2 * 2**30, 40
 
 
 def load_volume(series: Series, *, progress: Callable[[int, int], None] | None = None) -> Volume:
@@ -28,6 +31,7 @@ def load_volume(series: Series, *, progress: Callable[[int, int], None] | None =
 
     def decode(item: tuple[int, Instance]) -> bool:
         index, instance = item
+        bound_memory(DECODER_BYTES + DECODER_PIXEL_BYTES * rows * columns)
         try:
             hu[index] = decode_hu(instance)
         except DECODE_FAULTS:

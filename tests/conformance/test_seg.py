@@ -75,6 +75,20 @@ def decode(seg: Dataset, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     return lungs, lesions
 
 
+def test_how_a_source_lost_quality_is_told(tmp_path: Path) -> None:
+    reading = tiny_reading()
+    told = {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": "12.5\\3.8",
+        "LossyImageCompressionMethod": "ISO_15444_1",
+    }
+    images = [dataclasses.replace(one, **(told if k else {})) for k, one in enumerate(reading.volume.instances)]
+    seg = build_seg(dataclasses.replace(reading, volume=dataclasses.replace(reading.volume, instances=tuple(images))))
+    assert (seg.LossyImageCompression, seg.LossyImageCompressionMethod) == ("01", "ISO_15444_1")
+    assert list(seg.LossyImageCompressionRatio) == [12.5, 3.8]
+    assert iod_complaints(write(seg, tmp_path / "seg.dcm")) == []
+
+
 @pytest.mark.parametrize("lesions", [True, False])
 def test_dciodvfy_finds_no_fault(tmp_path: Path, lesions: bool) -> None:
     assert iod_complaints(write(build_seg(tiny_reading(lesions=lesions)), tmp_path / "seg.dcm")) == []

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL
+from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL, RLELossless
 
-from dicom_maker import make_slice, save, slice_pixels
+from dicom_maker import make_series, make_slice, save, slice_pixels
 from pneumoscope.decoding import decode_hu
+from pneumoscope.errors import UnreadableVolume
 from pneumoscope.intake import open_input
+from pneumoscope.intake.headers import read_header
+from pneumoscope.pipeline import load_path
 
 #: ``slice_pixels(60.0)`` as signed 16 bit, by OpenJPH (imagecodecs.htj2k_encode), since no runtime library writes it.
 HTJ2K_SLICE = Path(__file__).parents[1] / "fixtures" / "slice_60mm.htj2k"
@@ -23,3 +26,21 @@ def test_high_throughput_jpeg_2000_is_decoded(tmp_path: Path, syntax: UID) -> No
     save(ds, tmp_path / "slice.dcm")
     with open_input(tmp_path) as found:
         assert np.array_equal(decode_hu(found.instances[0]), slice_pixels(60.0) - 10)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 12, 24, 64])
+def test_pixels_in_no_whole_bytes_are_refused_and_never_guessed(tmp_path: Path, bits: int) -> None:
+    make_series(tmp_path, BitsAllocated=bits)
+    with pytest.raises(UnreadableVolume) as caught:
+        load_path(tmp_path)
+    assert caught.value.code == "undecodable-slices"
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_values_do_not_depend_on_how_they_are_shown(tmp_path: Path, photometric: str, packed: bool) -> None:
+    ds = make_slice(12, PhotometricInterpretation=photometric, RescaleIntercept=-10)
+    if packed:
+        ds.compress(RLELossless, generate_instance_uid=False)
+    (instance,) = read_header(save(ds, tmp_path / "x.dcm")).instances
+    assert np.array_equal(decode_hu(instance), slice_pixels(60.0) - 10)

@@ -129,6 +129,43 @@ def test_damaged_zip_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "x.zip").code == "damaged-archive"
 
 
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_packed_bytes_are_damaged_is_refused(tmp_path: Path, packing: int) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        archive.writestr("a", random.Random(0).randbytes(10_000))
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(30)
+    path.write_bytes(content)
+    assert refusal(path).code == "damaged-archive"
+
+
+@pytest.mark.parametrize("name", [".", "./.", ""])
+def test_a_member_without_a_name_is_refused(tmp_path: Path, name: str) -> None:
+    member = zipfile.ZipInfo("x")
+    member.filename = name
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(member, b"x")
+    assert refusal(tmp_path / "x.zip").code == "archive-escapes"
+
+
+def test_a_zip_whose_members_lie_before_its_start_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a", b"x")
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    end = content.find(b"PK\x05\x06")
+    content[end + 16 : end + 20] = (2**31 - 1).to_bytes(4, "little")
+    (tmp_path / "x.zip").write_bytes(content)
+    assert refusal(tmp_path / "x.zip").code == "damaged-archive"
+
+
+def test_a_name_in_a_zip_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("\u00e9\u00e9", b"x")
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes().replace("\u00e9\u00e9".encode(), b"\xff\xfe\xff\xfe"))
+    assert refusal(tmp_path / "x.zip").code == "damaged-archive"
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # pydicom leaves temporary folders to the garbage collector
 def test_dicomdir_medium_is_read(tmp_path: Path) -> None:
     medium = FileSet()
@@ -246,8 +283,10 @@ def test_undecodable_slice_is_left_out_and_told_but_not_two(tmp_path: Path) -> N
         ("colour", 24, {"SamplesPerPixel": 3}),
         ("derived-view", 24, {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]}),
         ("no-rescale", 24, {"RescaleIntercept": None}),
+        ("other-unit", 24, {"RescaleType": "MGML"}),
         ("no-position", 24, {"ImagePositionPatient": None}),
         ("no-pixel-spacing", 24, {"PixelSpacing": None}),
+        ("too-large", 24, {"Rows": 16384, "Columns": 16384}),
         ("not-axial", 24, {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}),
         ("too-few-slices", 1, {}),
         ("too-few-slices", 9, {"step_mm": 10.0}),

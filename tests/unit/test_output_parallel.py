@@ -2,14 +2,16 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.output import check_target, write_all
-from pneumoscope.parallel import Crashed, fork_map
+from pneumoscope.parallel import Crashed, bound_memory, fork_map
 from pneumoscope.records import Parcel
+from pneumoscope.store import FolderStore
 
 
 def parcel(name: str, text: str = "x") -> Parcel:
@@ -23,6 +25,37 @@ def test_all_results_appear_together_and_replace_an_earlier_reading(tmp_path: Pa
     write_all([parcel("reading.json", "new")], out)
     assert {path.name: path.read_text() for path in out.iterdir()} == {"reading.json": "new"}
     assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """Folders that were made durable, each with the names that it had then."""
+    found, really = [], os.fsync
+
+    def fsync(handle: int) -> None:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        if path.is_dir():
+            found.append((str(path), sorted(one.name for one in path.iterdir())))
+        really(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_a_power_cut_takes_no_name_of_a_result(tmp_path: Path, synced: list[tuple[str, list[str]]]) -> None:
+    write_all([parcel("reading.json"), parcel("report.html")], tmp_path / "out")
+    (inner, names), outer = synced
+    assert names == ["reading.json", "report.html"] and Path(inner).parent == tmp_path
+    assert outer == (str(tmp_path), ["out"])
+
+
+def test_a_power_cut_takes_no_name_from_the_store(tmp_path: Path, synced: list[tuple[str, list[str]]]) -> None:
+    FolderStore(tmp_path).put("readings/a/sr.dcm", b"x")
+    assert synced == [
+        (str(tmp_path / "readings" / "a"), ["sr.dcm"]),
+        (str(tmp_path / "readings"), ["a"]),
+        (str(tmp_path), ["readings"]),
+    ]
 
 
 def test_a_stop_in_the_middle_leaves_the_earlier_reading(tmp_path: Path) -> None:
@@ -61,6 +94,18 @@ def test_a_child_that_dies_costs_one_item() -> None:
     results = dict(fork_map(fragile, list(range(20))))
     assert {n for n, result in results.items() if isinstance(result, Crashed)} == {6, 7}
     assert all(results[n] == n for n in range(20) if n not in (6, 7))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of Linux")
+def test_a_child_takes_no_more_memory_than_it_may() -> None:
+    def take(size_bytes: int) -> bool:
+        bound_memory(2**28)
+        try:
+            return len(bytearray(size_bytes)) == size_bytes
+        except MemoryError:
+            return False
+
+    assert dict(fork_map(take, [2**20, 2**30, 2**27, 2**27])) == {0: True, 1: False, 2: True, 3: True}
 
 
 def test_a_bug_in_a_child_is_raised_here() -> None:

@@ -75,7 +75,7 @@ def _fault(path: Path, header: Header) -> str:
     if not all(map(is_uid, (one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID))):
         return "bad-uid"
     texts = (*vars(header.study).values(), *(value for value in vars(one).values() if isinstance(value, str)))
-    if max(map(len, texts)) > MAX_TEXT_CHARACTERS or not is_uid(one.SOPClassUID):
+    if max(map(len, texts)) > MAX_TEXT_CHARACTERS or not is_uid(one.SOPClassUID) or not is_uid(one.TransferSyntaxUID):
         return "damaged-header"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's quote values, which may be a patient's

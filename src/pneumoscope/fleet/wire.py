@@ -16,6 +16,6 @@ Identifier = Annotated[str, Field(max_length=36, pattern=r"^[0-9a-f-]{1,36}$")]
 
 
 class Message(BaseModel):
-    """Part of a message: frozen, and nothing but what it names."""
+    """Part of a message: frozen, nothing but what it names, and every number one that can be reckoned with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

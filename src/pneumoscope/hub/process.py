@@ -23,6 +23,7 @@ from pneumoscope.hub.moving import move, rules_of
 from pneumoscope.hub.post import Post
 from pneumoscope.hub.prepare import open_authority, policy_of, prepare
 from pneumoscope.hub.taking import Taking
+from pneumoscope.server.timely import Timely
 from pneumoscope.store import Store, now, site_alarms
 
 PARTING_S = 10
@@ -151,6 +152,7 @@ def _config(app: ASGIApp, authority: Authority, **more: object) -> uvicorn.Confi
     given: dict[str, object] = {
         "ssl_certfile": str(certificate),
         "ssl_keyfile": str(key),
+        "http": Timely,
         "lifespan": "on",
         "ws": "none",
         "log_config": None,

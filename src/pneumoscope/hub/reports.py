@@ -8,7 +8,6 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.middleware import Middleware
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.fleet.messages import EDGES, VERSION, Histogram, Report, Window
@@ -19,6 +18,7 @@ from pneumoscope.hub.taking import Said
 from pneumoscope.server import problems
 from pneumoscope.server.outer import Outer
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.timely import Timely
 from pneumoscope.store import rollouts, sites
 from pneumoscope.store.sites import Caller
 
@@ -27,7 +27,7 @@ MAX_REPORT_BYTES, MAX_REQUEST_BYTES = 2 * 2**20, 16 * 2**10
 _CERTIFICATE = "certificate"
 
 
-class Protocol(H11Protocol):
+class Protocol(Timely):
     """HTTP whose requests know the certificate of the peer (DER), in ``scope["state"]``."""
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - as its base has it

@@ -33,19 +33,22 @@ class Said:
 
 def take(db: sa.Connection, said: Sequence[Said], *, policy: Policy) -> list[Answer]:
     """Keep what reports say and answer each, in their order; who is not known is told so."""
-    known = sites.known(db, [one.caller for one in said])
+    rows = sites.known(db, [one.caller for one in said])
+    heard = [one for one in said if one.caller in rows]  # not those who show a certificate that was replaced
     # a site that calls twice at once has one row: the later report is what it said last
-    last = {one.caller.site: one.report for one in said if one.caller.site in known}
+    latest = {one.caller.site: one for one in heard}
+    last = {site: one.report for site, one in latest.items()}
+    known = {site: rows[one.caller] for site, one in latest.items()}
     received = [
         Received(site=row["id"], province=row["province"], until=row["windows_until"], windows=one.report.windows)
-        for one in said
-        if (row := known.get(one.caller.site)) is not None
+        for one in heard
+        for row in (rows[one.caller],)
     ]
     kept = windows.keep(db, received)
     site_alarms.not_taken(db, {WINDOW_CHANGED: kept.changed, WINDOW_OVERLAPS: kept.overlapping})
     site_alarms.told(db, {site: report.alarms for site, report in last.items()})
     until = {site: kept.until.get(site, row["windows_until"]) for site, row in known.items()}
-    sites.heard(db, [_columns(known[site], serial, report, until[site]) for site, serial, report in _latest(said, known)])
+    sites.heard(db, [_columns(known[site], one.caller.serial, one.report, until[site]) for site, one in latest.items()])
     wishes = rollouts.answered(db, last, {site: report.wish for site, report in last.items() if report.wish})
     pools = pool_tasks.exchange(db, {site: report.pool for site, report in last.items() if report.pool})
     moment, stopped = now(), stops.told(db)
@@ -62,15 +65,10 @@ def take(db: sa.Connection, said: Sequence[Said], *, policy: Policy) -> list[Ans
             windows_until=until[row["id"]],
             pool=pools.get(row["id"]),
         )
-        if (row := known.get(one.caller.site)) is not None and one.caller.serial in (row["serial"], row["next_serial"])
+        if (row := rows.get(one.caller)) is not None
         else sites.unknown()
         for one in said
     ]
-
-
-def _latest(said: Sequence[Said], known: dict[str, sa.RowMapping]) -> list[tuple[str, str, Report]]:
-    found = {one.caller.site: (one.caller.site, one.caller.serial, one.report) for one in said if one.caller.site in known}
-    return list(found.values())
 
 
 def _columns(row: sa.RowMapping, serial: str, report: Report, until: datetime | None) -> dict[str, object]:

@@ -1,12 +1,14 @@
 """Zip archives, unpacked where they can do no harm."""
 
+import lzma
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pneumoscope.errors import OperatorNeeded, UnsafeArchive
 
@@ -17,6 +19,7 @@ MAX_TOTAL_BYTES = 16 * 2**30
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 64 * 2**20
 _BLOCK_BYTES = 2**20
+_Answer = TypeVar("_Answer")
 
 
 def unpack(archive: Path, *, to: Path, keep_names: bool = False) -> int:
@@ -51,14 +54,17 @@ def contents(archive: BinaryIO, *, archive_bytes: int, most_bytes: int) -> Itera
 def _opened(archive: Path | BinaryIO) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [info for info in opened.infolist() if not info.is_dir()]
+            members = [info for info in opened.infolist() if not info.filename.endswith("/")]
             _refuse_unsafe(members)
             yield opened, members
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, zipfile.zlib.error) as fault:  # type: ignore[attr-defined]
-        raise UnsafeArchive(
-            "The zip archive is damaged or of a kind that cannot be read; allowed are undamaged zip files.",
-            code="damaged-archive",
-        ) from fault
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError) as fault:
+        raise _damaged() from fault
+
+
+def _damaged() -> UnsafeArchive:
+    return UnsafeArchive(
+        "The zip archive is damaged or of a kind that cannot be read; allowed are undamaged zip files.", code="damaged-archive"
+    )
 
 
 def _refuse_unsafe(members: list[zipfile.ZipInfo]) -> None:
@@ -68,7 +74,7 @@ def _refuse_unsafe(members: list[zipfile.ZipInfo]) -> None:
         )
     for info in members:
         name = PurePosixPath(info.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        if name.is_absolute() or ".." in name.parts or not name.name or ":" in name.parts[0]:
             raise UnsafeArchive("A member of the archive points outside of it; no member may.", code="archive-escapes")
         if stat.S_ISLNK(info.external_attr >> 16):
             raise UnsafeArchive("The archive holds a link; only plain files are allowed.", code="archive-link")
@@ -97,8 +103,8 @@ def _counted(
 
     def blocks(info: zipfile.ZipInfo) -> Iterator[bytes]:
         nonlocal seen
-        with opened.open(info) as source:
-            while block := source.read(_BLOCK_BYTES):
+        with _ask(lambda: opened.open(info)) as source:
+            while block := _ask(lambda: source.read(_BLOCK_BYTES)):
                 seen += len(block)
                 if seen > limit:
                     raise UnsafeArchive(
@@ -110,3 +116,10 @@ def _counted(
 
     for info in members:
         yield info, blocks(info)
+
+
+def _ask(archive: Callable[[], _Answer]) -> _Answer:
+    try:
+        return archive()
+    except (zlib.error, lzma.LZMAError, OSError) as fault:  # an OSError is what bzip2 says of damaged data, and a seek before 0
+        raise _damaged() from fault

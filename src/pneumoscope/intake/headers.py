@@ -1,5 +1,6 @@
 """One DICOM file to Instances: header only, no pixels."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,11 @@ _TEXT = (
     "StudyInstanceUID",
     "Modality",
     "FrameOfReferenceUID",
+    "PhotometricInterpretation",
+    "RescaleType",
     "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
     "SeriesDescription",
     "ContrastBolusAgent",
     "BodyPartExamined",
@@ -55,6 +60,10 @@ _INTEGERS = (
 )
 _REALS = ("RescaleSlope", "RescaleIntercept", "SliceThickness", "KVP")
 _VECTORS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+#: What an Integer String may hold (PS3.5 6.2), and a database's integer. Some stations write a date and time as a number.
+_INTEGER_RANGE = range(-(2**31), 2**31)
+#: Beyond any number that a scanner writes; what is larger, or none at all, was damaged or made to do damage.
+_LARGEST = 1e12
 _TAGS: list[Any] = [
     tag_for_keyword(keyword)
     for keyword in (
@@ -109,7 +118,7 @@ def read_header(path: Path) -> Header:  # noqa: PLR0911  a return for each way o
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _to_nouns(path, dataset, end=end, after=after)
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, LookupError):
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, LookupError, OverflowError):
         return Header(fault="damaged-header")
 
 
@@ -127,7 +136,7 @@ def _to_nouns(path: Path, dataset: Dataset, *, end: int, after: bytes) -> Header
         "has_pixels": pixel_tag or syntax == DeflatedExplicitVRLittleEndian,
         "pixel_offset": end + _PIXEL_HEADER_BYTES[pydicom.uid.UID(syntax)] if plain else None,
         **{keyword: text(dataset, keyword) for keyword in _TEXT},
-        **{keyword: int(value) for keyword in _INTEGERS if (value := _number(dataset, keyword)) is not None},
+        **{keyword: whole for keyword in _INTEGERS if (whole := _integer(dataset, keyword)) is not None},
         **{keyword: value for keyword in _REALS if (value := _number(dataset, keyword)) is not None},
         **{keyword: vector for keyword, n in _VECTORS.items() if (vector := _vector(dataset, keyword, n)) is not None},
     }
@@ -160,6 +169,8 @@ def _frames(dataset: Dataset, common: dict[str, Any]) -> tuple[Instance, ...]:
             fields |= {keyword: number for keyword in _REALS if (number := _number(group, keyword)) is not None}
             if "ConvolutionKernel" in group:
                 fields["ConvolutionKernel"] = "\\".join(str(part) for part in _multi(group, "ConvolutionKernel"))
+            if "RescaleType" in group:
+                fields["RescaleType"] = text(group, "RescaleType")
             if "FrameType" in group:
                 fields["ImageType"] = tuple(str(part) for part in _multi(group, "FrameType"))
         frames.append(Instance(**fields | {"frame_index": index, "InstanceNumber": index + 1}))
@@ -172,8 +183,8 @@ def text(dataset: Dataset, keyword: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) and isinstance(value, (list, tuple, pydicom.multival.MultiValue)):
-        return "\\".join(str(part) for part in value)
-    return str(value).rstrip(" \0")
+        return "\\".join(str(part) for part in value).replace("\0", "")
+    return str(value).replace("\0", "").rstrip(" ")  # PostgreSQL has no text with a zero in it
 
 
 def _multi(dataset: Dataset, keyword: str) -> list[Any]:
@@ -184,13 +195,28 @@ def _multi(dataset: Dataset, keyword: str) -> list[Any]:
 
 
 def _number(dataset: Dataset, keyword: str) -> float | None:
+    """An element as a number; None where it is absent, or no number that means anything."""
     value = _multi(dataset, keyword)
-    return float(value[0]) if value and value[0] not in ("", None) else None
+    number = float(value[0]) if value and value[0] not in ("", None) else math.nan
+    return number if abs(number) < _LARGEST else None
+
+
+def _integer(dataset: Dataset, keyword: str) -> int | None:
+    number = _number(dataset, keyword)
+    return int(number) if number is not None and int(number) in _INTEGER_RANGE else None
 
 
 def _vector(dataset: Dataset, keyword: str, length: int) -> tuple[float, ...] | None:
+    """As many numbers; a direction of no length, which some stations write for one that they do not know, is none."""
     values = tuple(float(part) for part in _multi(dataset, keyword))
-    return values if len(values) == length else None
+    if len(values) != length or not all(abs(value) < _LARGEST for value in values):
+        return None
+    return None if keyword == "ImageOrientationPatient" and not _spans_a_plane(values) else values
+
+
+def _spans_a_plane(directions: tuple[float, ...]) -> bool:
+    (a, b, c), (d, e, f) = directions[:3], directions[3:]
+    return math.hypot(b * f - c * e, c * d - a * f, a * e - b * d) > 0.5  # 1 where both are of length 1 and at right angles
 
 
 def _guessed_syntax(dataset: Dataset) -> str:

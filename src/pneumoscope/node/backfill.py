@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -46,7 +45,8 @@ def run(settings: Settings, *, folder: Path | None, pacs: str | None, since: str
     store = open_store(settings)
     try:
         if folder:
-            return f"{backfill_folder(folder, store, settings, progress=progress)} images were new."
+            new, unreadable = backfill_folder(folder, store, settings, progress=progress)
+            return f"{new} images were new." + (f" {unreadable} files could not be read." if unreadable else "")
         known = {given.name: given for given in settings.pacs}
         if pacs not in known:
             names = ", ".join(known) or "none"
@@ -57,17 +57,22 @@ def run(settings: Settings, *, folder: Path | None, pacs: str | None, since: str
         store.database.close()
 
 
-def backfill_folder(folder: Path, store: Store, settings: Settings, *, progress: Progress) -> int:
-    """Take in every file below ``folder``, which is left as it is; returns how many objects were new."""
+def backfill_folder(folder: Path, store: Store, settings: Settings, *, progress: Progress) -> tuple[int, int]:
+    """Take in every file below ``folder``, which is left as it is.
+
+    Returns how many objects were new, and how many files could not be read, such as links to what is gone.
+    """
     files = sorted(Path(root, name) for root, _, names in os.walk(folder) for name in names)
-    new, done = 0, 0
+    new, done, unreadable = 0, 0, 0
     with _enrolled(store) as process_id:
         for batch in _batches(files):
             _wait_for_room(store)
-            new += _take(store, settings, process_id, (file.read_bytes() for file in batch))
+            read = [file for file in batch if os.access(file, os.R_OK) and file.is_file()]
+            new += _take(store, settings, process_id, (file.read_bytes() for file in read))
+            unreadable += len(batch) - len(read)
             done += len(batch)
             progress(done, len(files))
-    return new
+    return new, unreadable
 
 
 def backfill_pacs(pacs: Pacs, period: Period, store: Store, settings: Settings, *, progress: Progress) -> int:
@@ -107,20 +112,15 @@ def _take(store: Store, settings: Settings, process_id: str, objects: Iterator[b
 
 
 def _batches(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """Files of one folder together, as far as a batch holds them, so that a study comes whole."""
-    rest = iter(files)
-    while batch := list(islice(rest, BATCH_FILES)):
-        for file in rest:
-            if file.parent != batch[-1].parent:
-                rest = _put_back(file, rest)
-                break
-            batch.append(file)
+    """Files of one folder together, so that a study comes whole, in as few batches as hold enough."""
+    batch: list[Path] = []
+    for file in files:
+        if len(batch) >= BATCH_FILES and file.parent != batch[-1].parent:
+            yield batch
+            batch = []
+        batch.append(file)
+    if batch:
         yield batch
-
-
-def _put_back(file: Path, rest: Iterator[Path]) -> Iterator[Path]:
-    yield file
-    yield from rest
 
 
 def _wait_for_room(store: Store) -> None:

@@ -134,7 +134,8 @@ def judge(house: House, transaction_uid: str, items: list[tuple[str, str]]) -> D
     known: dict[str, Known] = {}
     with house.store.database.look() as db:
         for start in range(0, len(items), _CHUNK):
-            known |= arrivals.known(db, [uid for _, uid in items[start : start + _CHUNK]])
+            # nothing is filed under what is no UID, and PostgreSQL would not even be asked for some of it
+            known |= arrivals.known(db, [uid for _, uid in items[start : start + _CHUNK] if is_uid(uid)])
     present = house.store.files.present(there.key for there in known.values())
     report = Dataset()
     report.TransactionUID = UID(transaction_uid)

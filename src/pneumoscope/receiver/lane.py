@@ -33,6 +33,8 @@ LEAST_BUFFER_BYTES = 256 * 1024
 #: Command sets take a few hundred bytes; requests to commit 100,000 objects some 15 MB.
 MOST_COMMAND_BYTES, MOST_OTHER_BYTES = 64 * 1024, 64 * 2**20
 COMMAND, LAST = 1, 2  # bits of a message control header
+#: Within this time a connection has to ask for an association whole, however slowly its peer drips.
+UNANSWERED_S = 30.0
 #: Of what we send: peers may take PDUs of any length, and those that take less than the least would have a study in crumbs.
 LEAST_PDU_BYTES, MOST_PDU_BYTES = 1024, 131_072
 log = structlog.get_logger()
@@ -57,6 +59,7 @@ class Lane(DULServiceProvider):
         self.caller: Caller | None = None
         self.operating = False
         self._operate = operate
+        self._begun_s = time.monotonic()
         self._asked: tuple[int, Any] | None = None
         self._heard: deque[Any] = deque()
         self._storing = storing
@@ -170,6 +173,8 @@ class Lane(DULServiceProvider):
     def _fill(self, view: memoryview) -> None:
         sock: Any = self.socket and self.socket.socket  # another thread may close it at any time
         while view:
+            if self.caller is None and time.monotonic() - self._begun_s > UNANSWERED_S:
+                raise ConnectionResetError
             count = sock.recv_into(view) if sock else 0
             if not count:
                 raise ConnectionResetError
@@ -229,6 +234,7 @@ class Lane(DULServiceProvider):
 
     def _answer(self, context_id: int, request: Request, receiving: Receiving) -> None:
         self._object = None
+        assert self.caller is not None, "objects begin only with who was let in"
         status = self._storing.end(receiving, self.caller)
         sock: Any = self.socket and self.socket.socket
         if not sock:

@@ -79,6 +79,11 @@ class Receiving:
             self._incoming.drop()
             self._incoming = None
 
+    def refuse(self, status: int) -> None:
+        """Something speaks against it, unless something did before."""
+        if self.status == SUCCESS:
+            self._fail(status)
+
     def _failed(self, fault: OSError) -> None:
         if self._room:
             self._room.note(fault)
@@ -118,12 +123,15 @@ class Storing:
         receiving.size_bytes = 0
         return receiving
 
-    def end(self, receiving: Receiving, caller: Caller | None) -> int:
+    def end(self, receiving: Receiving, caller: Caller) -> int:
         """The object is over; returns the status to answer."""
-        status = receiving.end()
+        with caller.lock:
+            if caller.over:  # ended by us amidst an object: the clerk may have filed what was whole, and removes the rest
+                receiving.refuse(OUT_OF_RESOURCES)
+            status = receiving.end()
         if status != SUCCESS:
             REFUSED.labels(status=f"0x{status:04X}").inc()
-        elif caller:
+        else:
             caller.images += 1
             BYTES.inc(receiving.size_bytes)
         return status

@@ -97,7 +97,7 @@ def build_seg(reading: Reading) -> Dataset | None:
     source = first_instance(reading)
     put_as_is(ds, "FrameOfReferenceUID", source.FrameOfReferenceUID or result_uid(reading, "frame of reference"))
     ds.PositionReferenceIndicator = ""
-    _add_image(ds, reading.volume, lossy=source.LossyImageCompression == "01")
+    _add_image(ds, reading.volume)
     ds.ReferencedSeriesSequence = series_references(reading.volume.instances)
     _add_dimensions(ds, reading)
     ds.SharedFunctionalGroupsSequence = [_shared_groups(reading.volume)]
@@ -139,7 +139,7 @@ def _frame_mask(masks: Masks, segment: Segment, k: int) -> NDArray[np.bool_]:
     return np.asarray((masks.lesions if segment.in_lesions else masks.lungs)[k] == segment.value)
 
 
-def _add_image(ds: Dataset, volume: Volume, *, lossy: bool) -> None:
+def _add_image(ds: Dataset, volume: Volume) -> None:
     """Image Pixel and Segmentation Image (PS3.3 C.8.20.2)."""
     ds.ImageType = ["DERIVED", "PRIMARY"]
     ds.ContentLabel = "LUNG_LESION"
@@ -150,7 +150,11 @@ def _add_image(ds: Dataset, volume: Volume, *, lossy: bool) -> None:
     ds.Rows, ds.Columns = volume.hu.shape[1:]
     ds.BitsAllocated = ds.BitsStored = 1
     ds.HighBit = ds.PixelRepresentation = 0
+    lossy = next((one for one in volume.instances if one.LossyImageCompression == "01"), None)
     ds.LossyImageCompression = "01" if lossy else "00"  # once lossy, lossy for ever
+    for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if lossy and (value := getattr(lossy, keyword)):
+            put_as_is(ds, keyword, value)
     ds.SegmentationType = "BINARY"
     ds.SegmentsOverlap = "YES"
 

@@ -30,7 +30,11 @@ MAX_TILT_DEG = 2.0
 #: A hole longer than this could hide a lesion that changes the reading.
 MAX_GAP_MM = 20.0
 MAX_MISSING_SHARE = 0.10
+#: Rescale Type of images in HU, or of what stands for them: HU, modified HU, and what some stations write for either.
+HU_TYPES = ("", "HU", "HU_MOD", "US")
 MIN_PIXELS = 128
+#: 2,048 slices of 1,024 x 1,024, in 4 GB. Compressed, images of any size fit into a file of a few kB.
+MAX_VOXELS = 2**31
 PIXEL_SPACING_MM = (0.2, 2.5)
 
 #: Transfer syntaxes whose pixels come back as they were stored, or very nearly (the last two, which are announced).
@@ -106,6 +110,11 @@ def missing_count(stack: Stack) -> int:
     return int(np.sum(np.maximum(np.rint(steps[steps > 1.5]) - 1, 0)))
 
 
+def _voxels(stack: Stack) -> int:
+    """As many as are decoded."""
+    return (len(stack.instances) + len(stack.doubles)) * stack.first.Rows * stack.first.Columns
+
+
 #: In this order: a rule may rely on those before it.
 RULES = (
     Rule("not-ct", lambda s: s.first.Modality not in ("CT", ""), lambda s: f"has modality {s.first.Modality}; CT is read"),
@@ -142,6 +151,11 @@ RULES = (
         lambda s: "lacks a rescale slope or intercept, so its values are not HU",
     ),
     Rule(
+        "other-unit",
+        lambda s: any(i.RescaleType.strip().upper() not in HU_TYPES for i in s.instances),
+        lambda s: "holds values in another unit than HU, such as the concentration of a material",
+    ),
+    Rule(
         "no-position",
         lambda s: not len(s.positions_mm),
         lambda s: "lacks Image Position (Patient) or Image Orientation (Patient)",
@@ -160,6 +174,11 @@ RULES = (
         "small-matrix",
         lambda s: min(s.first.Rows, s.first.Columns) < MIN_PIXELS,
         lambda s: f"has a matrix of {s.first.Rows} x {s.first.Columns}; at least {MIN_PIXELS} x {MIN_PIXELS} is read",
+    ),
+    Rule(
+        "too-large",
+        lambda s: _voxels(s) > MAX_VOXELS,
+        lambda s: f"has {_voxels(s) // 10**6} million voxels; at most {MAX_VOXELS // 10**6} million are read",
     ),
     Rule(
         "not-axial",

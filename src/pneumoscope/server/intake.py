@@ -56,9 +56,7 @@ class Bringing:
     def end(self) -> None:
         """Leave nothing in the spool."""
         self._spool.remove(self._arrival_id)
-        self._desk.store.database.insist(
-            lambda db: arrivals.close_arrival(db, self._arrival_id, linger_s=self._linger_s), patience_s=30
-        )
+        self._desk.pulse.close(self._arrival_id, linger_s=self._linger_s)
 
 
 @contextmanager

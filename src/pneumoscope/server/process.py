@@ -12,6 +12,7 @@ from pneumoscope.config import Settings
 from pneumoscope.delivery.connection import unusable
 from pneumoscope.opening import open_store
 from pneumoscope.server.app import build
+from pneumoscope.server.timely import Timely
 
 #: How long requests under way may go on after the server is asked to stop.
 PARTING_S = 15
@@ -39,6 +40,7 @@ def serve(settings: Settings) -> None:
     app = build(settings, store)
     config = uvicorn.Config(
         app,
+        http=Timely,
         host=settings.http.host or "127.0.0.1",
         port=settings.http.port,
         ssl_certfile=settings.http.certificate,

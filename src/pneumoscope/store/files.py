@@ -115,8 +115,13 @@ class FolderStore:
                 file.flush()
                 os.fsync(file.fileno())
             Path(partial).replace(target)
+            for folder in self._folders_to(target):  # else a power cut takes the name, and the content with it
+                _fsync(folder)
         except OSError as fault:
             raise explain(fault) from fault
+
+    def _folders_to(self, path: Path) -> list[Path]:
+        return [folder for folder in path.parents if folder.is_relative_to(self.root)]
 
     def bring(self, sources: Mapping[str, Path]) -> None:
         """By links where the file system has them. Raises OperatorNeeded."""
@@ -163,7 +168,7 @@ class FolderStore:
         Several at once: a journaling file system has them share its commits.
         """
         paths = [self.path(key) for key in keys]
-        folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(self.root)}
+        folders = {folder for path in paths for folder in self._folders_to(path)}
         with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
             list(pool.map(_fsync, paths))
             list(pool.map(_fsync, folders))

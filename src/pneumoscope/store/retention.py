@@ -53,6 +53,16 @@ def removable(db: sa.Connection, *, before: datetime | None, limit: int) -> list
     return list(db.execute(query.order_by(study.c.last_image_at).limit(limit)).scalars())
 
 
+def forget_aside(db: sa.Connection, *, before: datetime) -> list[str]:
+    """Take what was set aside ``before``, and is of no study that is here, out of the database; returns the keys of its files.
+
+    What belongs to a study goes with it.
+    """
+    known = sa.exists().where(study.c.StudyInstanceUID == set_aside.c.StudyInstanceUID)
+    gone = set_aside.delete().where(set_aside.c.received_at < before, ~known).returning(set_aside.c.key)
+    return list(db.execute(gone).scalars())
+
+
 def remove(db: sa.Connection, StudyInstanceUID: str) -> list[str]:
     """Take a study out of the database and return the keys of its files; none where it may no longer go."""
     free = [~reason for reason in _kept()]

@@ -94,16 +94,17 @@ def shut(db: sa.Connection, site_id: str) -> None:
     db.execute(site.update().where(site.c.id == site_id).values(**values))
 
 
-def known(db: sa.Connection, callers: Sequence[Caller]) -> dict[str, sa.RowMapping]:
-    """Rows of those whose certificate is the one on record, by site."""
-    serials = {caller.site: caller.serial for caller in callers}
-    rows = db.execute(sa.select(site).where(site.c.id.in_(serials))).mappings()
-    return {row["id"]: row for row in rows if serials[row["id"]] in {row["serial"], row["next_serial"]} - {""}}
+def known(db: sa.Connection, callers: Sequence[Caller]) -> dict[Caller, sa.RowMapping]:
+    """Rows of those whose certificate is the one on record; of two of one site, each for itself."""
+    found = db.execute(sa.select(site).where(site.c.id.in_({caller.site for caller in callers}))).mappings()
+    rows = {row["id"]: row for row in found}
+    serials = {site_id: {row["serial"], row["next_serial"]} - {""} for site_id, row in rows.items()}
+    return {caller: rows[caller.site] for caller in callers if caller.serial in serials.get(caller.site, ())}
 
 
 def check(db: sa.Connection, caller: Caller) -> sa.RowMapping:
     """The row of a caller. Raises Rejected."""
-    row = known(db, [caller]).get(caller.site)
+    row = known(db, [caller]).get(caller)
     if row is None:
         raise unknown()
     return row

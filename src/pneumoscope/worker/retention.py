@@ -26,6 +26,7 @@ class Retention:
             with self._bench.store.database.begin() as db:
                 workitems.forget(db, before=old)
             self._remove(before=old)
+            self._forget_aside(before=old)
         if self._bench.store.files.is_crowded(disk.max_share):
             self._remove(before=None)
 
@@ -41,3 +42,13 @@ class Retention:
                     store.files.delete(*keys)  # before the rows are gone for sure, so that no file is forgotten
             if keys:
                 log.info("A study was removed by age or for room", files=len(keys))
+
+    def _forget_aside(self, *, before: datetime) -> None:
+        """Damaged files and others of which nobody knows a study would fill the disk in the end."""
+        store = self._bench.store
+        with store.database.begin() as db:
+            keys = retention.forget_aside(db, before=before)
+            if keys:
+                store.files.delete(*keys)
+        if keys:
+            log.info("Objects that were set aside were removed by age", files=len(keys))

@@ -235,6 +235,9 @@ def test_a_guest_gets_nowhere_else(two: Two) -> None:
         right += [f"/dicom-web/studies/{two.study}/series", f"/dicom-web/studies?StudyInstanceUID={two.study}"]
         listed = await client.get(f"/dicom-web/studies?0020000D={two.study}&includefield=all")
         assert [found["0020000D"]["Value"] for found in listed.json()] == [[two.study]]
+        for tag in ("0x20000D", "%20%2020000D", "%2B020000D", "2_0_000D"):  # that int() takes for the same number
+            listed = await client.get(f"/dicom-web/studies?StudyInstanceUID={two.study}&{tag}={OTHER}")
+            assert [found["0020000D"]["Value"] for found in listed.json()] == [[two.study]], tag
         assert {path: (await client.get(path)).status_code for path in right} == dict.fromkeys(right, 200)
         del client.headers["X-Requested-With"]
         forged = await client.post(f"/readings/{two.reading_id}/review", data={"judgement": "accept"})

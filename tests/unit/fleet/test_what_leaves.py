@@ -4,9 +4,10 @@ import re
 import typing
 from pathlib import Path
 
-from pydantic import BaseModel
+import pytest
+from pydantic import BaseModel, ValidationError
 
-from pneumoscope.fleet.messages import Report
+from pneumoscope.fleet.messages import Policy, Report
 
 PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "fleet.md"
 
@@ -27,3 +28,11 @@ def test_every_field_is_listed() -> None:
         r"^\| `(\w+)` \| (.*) \|$", PAGE.read_text().split("## What leaves a site")[1].split("\n## ")[0], re.MULTILINE
     )
     assert {name: set(re.findall(r"`(\w+)`", fields)) for name, fields in table} == models(Report, {})
+
+
+@pytest.mark.parametrize("name", ["every_s", "window_s"])
+@pytest.mark.parametrize("word", ["NaN", "Infinity"])
+def test_no_message_holds_a_number_that_cannot_be_reckoned_with(name: str, word: str) -> None:
+    """A pause of no number would end a member's reports for ever."""
+    with pytest.raises(ValidationError):
+        Policy.model_validate_json(f'{{"{name}": {word}}}')

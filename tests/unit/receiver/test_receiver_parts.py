@@ -2,8 +2,13 @@
 
 import contextlib
 import io
+import socket
 import struct
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,17 +16,25 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydicom.dataset import Dataset
 from pydicom.filereader import _read_file_meta_info, read_preamble
+from pynetdicom import AE
+from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ, C_STORE_RSP
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu import P_DATA_TF
 
-from pneumoscope.config import Dicom, Sender, Tls
+import databases
+from pneumoscope.config import Dicom, Sender, Settings, Tls
+from pneumoscope.filing.spool import Spool
 from pneumoscope.receiver import identifiers
+from pneumoscope.receiver import lane as lane_module
 from pneumoscope.receiver.admission import ADDRESS, CALLED, CALLING, admit, may_query
-from pneumoscope.receiver.lane import Malformed, read_command, response
+from pneumoscope.receiver.commitment import NO_SUCH_OBJECT, judge
+from pneumoscope.receiver.house import Caller, House
+from pneumoscope.receiver.lane import Lane, Malformed, read_command, response
 from pneumoscope.receiver.operation import Unanswerable
-from pneumoscope.receiver.storing import Request, file_meta
+from pneumoscope.receiver.room import Room
+from pneumoscope.receiver.storing import Request, Storing, file_meta
 from pneumoscope.store.search import Level
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
@@ -156,3 +169,59 @@ def test_file_meta_are_read_as_written(uid: str, sender: str) -> None:
 def test_a_command_set_that_ends_early_is_malformed() -> None:
     with pytest.raises(Malformed):
         read_command(b"\0\0\0\1\xff\0\0\0ab")
+
+
+@pytest.mark.parametrize(("over", "status", "kept"), [(False, 0x0000, 1), (True, 0xA700, 0)])
+def test_an_object_that_ends_after_its_association_is_never_answered_with_success(
+    tmp_path: Path, over: bool, status: int, kept: int
+) -> None:
+    """Its arrival is being filed and closed then, in another thread: what is kept now would be removed unfiled."""
+    store = databases.store(tmp_path)
+    house = House(Settings(), store, Spool(tmp_path / "spool"), Room(store.files, 1e-6), "receiver-1")
+    storing, caller = Storing(house), Caller(sender=Sender(), calling="CT1", address="127.0.0.1")
+    request = Request(SOPClassUID=CT, SOPInstanceUID="1.2.3", TransferSyntaxUID=EXPLICIT, message_id=1)
+    receiving = storing.begin(request, caller)
+    receiving.add(memoryview(b"some of a dataset"))
+    caller.over = over
+    assert storing.end(receiving, caller) == status
+    assert len(list((house.spool.root / caller.arrival_id).iterdir())) == kept
+    store.database.close()
+
+
+def test_a_peer_that_drips_its_request_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then keeps every timeout of a single read from passing, and the connection from others."""
+    monkeypatch.setattr(lane_module, "UNANSWERED_S", 0.2)
+    ours, theirs = socket.socketpair()
+    lane = Lane(Association(AE(), "acceptor"), None, lambda *_: None, most_pdu_bytes=16_384)
+    lane.socket = SimpleNamespace(socket=ours)
+    request, sent = struct.pack(">BxL", 1, 200) + bytes(200), 0
+
+    def drip() -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):
+            for byte in request:
+                theirs.sendall(bytes([byte]))
+                sent += 1
+                time.sleep(0.02)
+
+    peer = threading.Thread(target=drip)
+    peer.start()
+    lane._read_pdu_data()
+    ours.close()
+    peer.join()
+    theirs.close()
+    assert lane.event_queue.get_nowait() == lane_module.LOST
+    assert sent < len(request)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_is_no_uid_is_not_vouched_for(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    store = databases.store(tmp_path)
+    if kind == "postgresql":
+        store.database.close()
+        store = replace(store, database=databases.emptied(request.getfixturevalue("shared_postgres")))
+    house = House(Settings(), store, Spool(tmp_path / "spool"), Room(store.files, 1e-6), "receiver-1")
+    report = judge(house, "1.2.3", [(CT, "1.2.3"), (CT, "1.2\0.4"), (CT, "")])
+    assert [item.FailureReason for item in report.FailedSOPSequence] == [NO_SUCH_OBJECT] * 3
+    store.database.close()

@@ -6,19 +6,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+import databases
 from pneumoscope.children import Children
 from pneumoscope.errors import Rejected, RetryLater
+from pneumoscope.server import pulse as beating
 from pneumoscope.server.dicomweb.accept import DICOM, OCTETS, Offer, choose
 from pneumoscope.server.dicomweb.query import parse
 from pneumoscope.server.multipart import Parts, media_type_of
 from pneumoscope.server.problems import Problem
+from pneumoscope.server.pulse import Pulse
+from pneumoscope.store import arrivals, now
+from pneumoscope.store.schema import arrival
 from pneumoscope.store.search import Level
+from servers import wait_for
 
 CONTENT = st.lists(st.sampled_from([b"\r\n", b"--", b"b", b"\r\n--", b"x", b"\0\xff", b"-", b"\r", b"\n"]), max_size=12).map(
     b"".join
@@ -179,3 +187,37 @@ def test_children_that_die_or_hang_are_replaced() -> None:
         assert children.call(add, 2, 2) == 4
     finally:
         children.close()
+
+
+@pytest.mark.parametrize("name", ["0x20000D", "  20000D", "+020000D", "2_0_000D"])
+def test_a_tag_has_one_spelling(name: str) -> None:
+    """Who sees to it that a guest asks for one study alone looks for two."""
+    asked = parse([("StudyInstanceUID", "1.2.3"), (name, "1.2.4")], level=Level.STUDY, path={})
+    assert asked.question.keys == {"StudyInstanceUID": "1.2.3"}
+    assert asked.warnings
+
+
+def test_an_arrival_that_ends_while_the_database_is_away_is_closed_once_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beating, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(beating, "EVERY_S", 0.05)
+    there, away = tmp_path / "there", tmp_path / "away"
+    database = databases.sqlite(there / "node.sqlite")
+    pulse = Pulse(database)
+    pulse.start()
+    with database.begin() as db:
+        arrival_id = arrivals.open_arrival(db, process_id=pulse.process_id, channel="stow")
+    there.rename(away)
+    database.close()  # connections that were open would find the file by another way
+    pulse.close(arrival_id)
+    database.close()
+    away.rename(there)
+
+    def is_closed() -> bool:
+        with database.look() as db:
+            return db.execute(sa.select(arrival.c.id).where(arrivals.is_open(now()))).first() is None
+
+    wait_for(is_closed, what="the arrival to be closed")
+    pulse.stop()
+    database.close()

@@ -124,6 +124,15 @@ def test_one_transaction_answers_many_and_each_its_own(alone: Database) -> None:
         assert [getattr(one, "title", "refused") for one in answers] == ["A", "B", "A", "refused"]
         assert isinstance(take(db, [Said(caller=stranger, report=told)], policy=Policy())[0], Rejected)
         assert db.execute(sa.select(sa.func.count()).select_from(window_total)).scalar() == 2
+        # a certificate that was replaced gains nothing, and takes nothing, by calling beside the one that holds
+        for order in (slice(None), slice(None, None, -1)):
+            pair = [
+                Said(caller=callers[0], report=told),
+                Said(caller=stranger, report=report(window(midnight()))),
+            ]
+            answers = take(db, pair[order], policy=Policy())[order]
+            assert [getattr(one, "title", "refused") for one in answers] == ["A", "refused"]
+        assert db.execute(sa.select(sa.func.count()).select_from(window_total)).scalar() == 2
 
 
 def test_alarms_begin_and_end_with_what_sites_say_and_silence_is_found(alone: Database) -> None:

@@ -14,8 +14,8 @@ from pneumoscope.config import Settings
 from pneumoscope.records import Study
 from pneumoscope.store import FolderStore, Store, arrivals, audit, commitments, now, outbox, processes, readings, studies, waits
 from pneumoscope.store.arrivals import Filed
-from pneumoscope.store.files import image_key
-from pneumoscope.store.schema import arrival, commitment, delivery, process, reading, study
+from pneumoscope.store.files import aside_key, image_key
+from pneumoscope.store.schema import arrival, commitment, delivery, process, reading, set_aside, study
 from pneumoscope.worker.clock import Clock
 from pneumoscope.worker.retention import Retention
 
@@ -123,3 +123,20 @@ def test_nothing_is_removed_by_age_when_the_clock_leapt_ahead(
     Retention(bench, Clock(store.database)).look()
     with store.database.look() as db:
         assert studies.get(db, UID) is None
+
+
+def test_what_was_set_aside_and_is_of_no_study_goes_by_age(store: Store) -> None:
+    retention = Retention(SimpleNamespace(settings=Settings(), store=store), Clock(store.database))
+    with store.database.begin() as db:
+        arrived(db)
+        for name, uid in (("old", ""), ("strange", "1.2.3"), ("known", UID), ("new", "")):
+            store.files.put(aside_key(name), b"x")
+            facts = {"sha256": name, "size_bytes": 1, "code": "not-dicom", "message": "", "StudyInstanceUID": uid}
+            arrivals.put_aside(db, aside_id=name, key=aside_key(name), **facts)
+        long_ago = set_aside.update().where(set_aside.c.id != "new")
+        db.execute(long_ago.values(received_at=now() - timedelta(days=31)))
+    retention.look()
+    with store.database.look() as db:
+        left = set(db.execute(sa.select(set_aside.c.id)).scalars())
+    assert left == {"known", "new"}
+    assert store.files.present(map(aside_key, ("old", "strange", "known", "new"))) == {aside_key("known"), aside_key("new")}

@@ -1,5 +1,6 @@
 """A QIDO-RS request's parameters (PS3.18 8.3.4) as a question to the archive."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from pneumoscope.store.search import Level, Question, matchable
 MOST = {Level.STUDY: 1000, Level.SERIES: 2000, Level.INSTANCE: 5000}
 MAX_VALUE_CHARACTERS = 4096
 _OTHERS = {"accept", "charset"}
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
 
 
 @dataclass(kw_only=True)
@@ -60,10 +62,8 @@ def keyword_of(name: str) -> str:
     """Keyword of an attribute that is named by keyword or by tag; empty for anything else."""
     if tag_for_keyword(name) is not None:
         return name
-    try:
-        return keyword_for_tag(int(name, 16)) if len(name) == 8 else ""
-    except ValueError:
-        return ""
+    # and no other spelling of the number, such as 0x or blanks: who looks at names beforehand would not know it
+    return keyword_for_tag(int(name, 16)) if _TAG.fullmatch(name) else ""
 
 
 def count_of(name: str, value: str) -> int:

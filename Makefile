@@ -51,6 +51,7 @@ bench: $(DEV)
 	$(BIN)/python bench/worklist.py
 	$(BIN)/python bench/viewer.py
 	$(BIN)/python bench/hub.py
+	$(BIN)/python bench/hub.py --postgres
 	$(BIN)/python bench/node.py latency
 	$(BIN)/python bench/node.py queue
 	$(BIN)/python bench/node.py queue --postgres

@@ -129,9 +129,9 @@ STREAMS = {
 }
 
 
-def _site(rate: float, shift: float, shape: str) -> Site:
-    """One that changes four days after its baseline is full, or a little later."""
-    begin = max(14, int(np.ceil(260 / rate)))
+def _site(rate: float, shift: float, shape: str, seed: int) -> Site:
+    """One that changes four to ten days after its baseline is full, or a little later, on any day of the week."""
+    begin = max(14, int(np.ceil(260 / rate))) + seed % 7
     return Site(rate, begin + (90 if rate < 20 else 30), shape, shift=shift, changes_on=begin)
 
 
@@ -145,11 +145,11 @@ def simulate(
         for shape in SHAPES:
             for rate in RATES:
                 for shift in SHIFTS:
-                    jobs = [(_site(rate, shift, shape), 1000 + seed) for seed in range(sites)]
+                    jobs = [(_site(rate, shift, shape, seed), 1000 + seed) for seed in range(sites)]
                     found[shape, rate, shift] = list(pool.map(days_to_flag, jobs))
             for rate in (5, 50):
                 kinds = list(STREAMS.values())
-                runs = pool.map(false_alarms, [(Site(rate, 379, shape), seed) for seed in range(2 * sites)])
+                runs = pool.map(false_alarms, [(Site(rate, 379, shape), seed) for seed in range(sites)])
                 years[shape, rate] = [[sum(n for kind, _, n in run if kind in some) for some in kinds] for run in runs]
     return found, years
 
@@ -262,7 +262,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    found, years = simulate(1 if options.quick else 8, options.processes)
+    found, years = simulate(1 if options.quick else 40, options.processes)
     block = table(found, years)
     print(block)
     if not options.quick:

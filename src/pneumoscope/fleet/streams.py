@@ -1,7 +1,7 @@
 """What is watched, each against the policy's limit or the site's own baseline, as evidence batch by batch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, logit
@@ -37,6 +37,7 @@ class Stream:
     describe: Callable[[int], tuple[float, float]]
     have: float = 0.0  # readings of the baseline
     need: float = 0.0  # and how many it takes; above ``have``: young, no alarm
+    weight: int = 1  # its part of the budget of its kind, beside the others'
 
     @property
     def young(self) -> bool:
@@ -133,7 +134,7 @@ def _shift(
     #: The baseline itself is known so well only.
     of_days = (n[:until] ** 2).sum() / n[:until].sum() ** 2
     error = float(np.sqrt(1 / n[:until].sum() + spread[until - 1] ** 2 * of_days))
-    tolerated = max(_TOLERATED, 1.25 * error)
+    tolerated = max(_TOLERATED, error)
     ratios = of_means(means, n, spread=spread, tolerated=tolerated, shifts=_SHIFTS)
     ratios[:, :until] = 0
 
@@ -190,10 +191,10 @@ def _mix(kind: AlarmKind, prefix: str, days: Sequence[dict[str, float]], totals:
 
 
 def scores(days: Sequence[Day]) -> list[Stream]:
-    """Where scores lie, and how far apart."""
+    """Where scores lie, which gets most of the budget as most faults show there, and how far apart."""
     values = [day.numbers["score"] for day in days]
     return [
-        _shift(AlarmKind.SCORE_DRIFT, "score", values),
+        replace(_shift(AlarmKind.SCORE_DRIFT, "score", values), weight=5),
         _shift(AlarmKind.SCORE_DRIFT, "score-spread", values, _apart),
     ]
 

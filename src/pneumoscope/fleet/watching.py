@@ -20,7 +20,7 @@ from pneumoscope.fleet.unwinding import days_of_windows
 __all__ = ["Observed", "Watched", "Young", "watch", "watch_windows"]
 
 _YEAR_S = 365.25 * 86_400
-#: How the budget of false alarms is split; within a kind, evenly.
+#: How the budget of false alarms is split; within a kind, by the weights of its streams.
 _PARTS = {
     AlarmKind.SCORE_DRIFT: 0.3,
     AlarmKind.INPUT_DRIFT: 0.15,
@@ -79,14 +79,16 @@ def _judge(days: Sequence[Day], limits: Limits, batch_s: float) -> Watched:
         *streams.calibration(days),
         *streams.subgroups(days),
     ]
-    number = Counter(stream.kind for stream in found)
+    weights = Counter[AlarmKind]()
+    for stream in found:
+        weights[stream.kind] += stream.weight
     alarms, young, episodes = [], [], []
     for stream in found:
         if stream.young:
             if stream.have:
                 young.append(Young(stream.kind, stream.subject, int(stream.have), int(np.ceil(stream.need))))
             continue
-        rate = limits.false_alarms_a_year * _PARTS[stream.kind] / number[stream.kind]
+        rate = limits.false_alarms_a_year * _PARTS[stream.kind] * stream.weight / weights[stream.kind]
         standing = gather(stream.log_ratios, log_limit=float(np.log(max(_YEAR_S / batch_s / rate, 2.0))))
         if standing.episodes:
             episodes.append((stream.kind, stream.subject, standing.episodes))

@@ -82,6 +82,28 @@ def test_scores_that_shift_by_their_deviation_are_found_in_three_days(quiet, way
     assert "Scores have shifted" in words(alarm)
 
 
+def _skewed_site(seed, *, days=14, after=3):
+    """Scores with a long tail, whose days differ, and that all rise by their deviation when the baseline is just full."""
+
+    def score(rng, made, shift=0.0):
+        if made["probability"] is None:
+            return None
+        day = (made["at"] - BEGIN).days
+        effect = np.random.default_rng((seed, day)).normal(0, 0.25) + (0.3 if day % 7 > 4 else 0)
+        return float(np.clip(1 / (1 + np.exp(3 - rng.gamma(2.0, 0.8) - effect)) + shift, 0, 1))
+
+    before = _rows(days, seed=seed, probability=score)
+    sd = float(np.std([row.probability for row in before if row.probability is not None]))
+    return before, _rows(after, first=days, seed=seed + 1000, probability=lambda rng, made: score(rng, made, sd))
+
+
+def test_nine_in_ten_sites_with_skewed_scores_find_a_shift_in_three_days():
+    found = [
+        AlarmKind.SCORE_DRIFT in _kinds(watch([*before, *after], LIMITS)) for before, after in map(_skewed_site, range(20))
+    ]
+    assert sum(found) >= 18
+
+
 def test_a_model_that_says_the_same_of_everybody_is_found(quiet):
     found = watch([*quiet, *_rows(3, first=20, seed=1, probability=lambda *_: 0.2)], LIMITS)
     assert AlarmKind.SCORE_DRIFT in _kinds(found)

@@ -98,7 +98,7 @@ def roll_out(
         with store.database.begin() as db:
             shares = [0.25] if share is None else share
             rollout_id = steering.roll_out(db, model, canaries=canary, shares=shares, actor=ACTOR)
-        print(f"Roll-out {rollout_id} begins with {len(canary)} sites.")
+        print(f"Roll-out {rollout_id} begins with {', '.join(canary)}.")
 
 
 @app.command()

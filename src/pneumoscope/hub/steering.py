@@ -56,7 +56,8 @@ def roll_out(db: sa.Connection, model: str, *, canaries: Sequence[str], shares: 
     """Begin to bring an offered model to all sites, the ``canaries`` (titles or ids) first; its id. Raises Rejected."""
     offered = rollouts.find_offer(db, model=model)
     if offered is None:
-        raise Rejected(f"No bundle {model!r} is offered; `pneumoscope hub offer` does so.", code="offer-unknown")
+        known = ", ".join(row["model"] for row in rollouts.offers(db)) or "none"
+        raise Rejected(f"No bundle {model!r} is offered; offered are: {known}.", code="offer-unknown")
     _must_not_be_stopped(db, model)
     members = sites.members(db)
     chosen = list(dict.fromkeys(sites.find(db, wanted)["id"] for wanted in canaries))

@@ -13,6 +13,8 @@ from pneumoscope.errors import Rejected
 from pneumoscope.store import now
 from pneumoscope.store.hub_schema import invitation, site
 
+_NAMED = 10  # sites that a message names
+
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
@@ -26,7 +28,9 @@ def find(db: sa.Connection, wanted: str) -> sa.RowMapping:
     """A site by its id or its title. Raises Rejected."""
     row = db.execute(sa.select(site).where(sa.or_(site.c.id == wanted, site.c.title == wanted))).mappings().first()
     if row is None:
-        raise Rejected(f"There is no site {wanted!r} in this fleet.", code="site-unknown")
+        titles = db.execute(sa.select(site.c.title).order_by(site.c.title).limit(_NAMED + 1)).scalars().all()
+        known = ", ".join(titles[:_NAMED]) + (" and more" if len(titles) > _NAMED else "") if titles else "none yet"
+        raise Rejected(f"There is no site {wanted!r} in this fleet; there are: {known}.", code="site-unknown")
     return row
 
 

@@ -41,10 +41,13 @@ def test_every_verb_does_what_it_says_and_says_what_it_did(config: Path, tmp_pat
     assert "Offered: lung-lesion" in run(config, "offer", str(DEFAULT_BUNDLE))
     manifest = parse_manifest((DEFAULT_BUNDLE / "bundle.json").read_bytes())
     model = f"{manifest.name} {manifest.version}"
-    assert "offer-unknown" in run(config, "roll-out", "lung-lesion 99.0.0", "--canary", "First Hospital", status=3)
+    said = run(config, "roll-out", "lung-lesion 99.0.0", "--canary", "First Hospital", status=3)
+    assert "offer-unknown" in said
+    assert f"offered are: {model}." in said
+    assert "there are: First Hospital" in run(config, "roll-out", model, "--canary", "Frist Hospital", status=3)
     assert "canary-wrong" in run(config, "roll-out", model, "--canary", "Second Hospital", status=3)
     assert "shares-wrong" in run(config, "roll-out", model, "--canary", "First Hospital", "--share", "2", status=3)
-    assert "begins with 1 sites" in run(config, "roll-out", model, "--canary", "First Hospital")
+    assert "begins with First Hospital" in run(config, "roll-out", model, "--canary", "First Hospital")
     assert "is paused" in run(config, "pause", "--reason", "a question")
     assert "rollout-state" in run(config, "pause", status=3)
     assert "goes on" in run(config, "resume")

@@ -56,7 +56,7 @@ bench: $(DEV)
 	$(BIN)/python bench/node.py queue
 	$(BIN)/python bench/node.py queue --postgres
 
-# Takes anew the pictures in docs/images: the worklist and the page of a study, on a node with phantoms, and the report.
+# Takes anew the pictures in docs/images: pages of a node with phantoms, the report, a hub with invented hospitals.
 docs: $(DEV)
 	$(BIN)/python scripts/docs_pictures.py
 

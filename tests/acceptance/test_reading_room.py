@@ -1,27 +1,19 @@
 """The worklist and the page of a study, as a radiologist uses them: on a node that received phantoms by DICOM."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from test_report_page import ARGUMENTS, CHROMIUM
 
 import furnished
+from looks import SIZES, check_for_everyone, faults_of, picture
 from pneumoscope.records import Priority
 from pneumoscope.store import Database, studies, urgency
 from pneumoscope.store.schema import study
 from reading_room import send_all
 from servers import Node
 from servers import node as running_node
-
-#: WCAG 2.2 at level AA, and what axe calls good practice.
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-SIZES = [(1366, 768), (1024, 768), (768, 1024)]
-#: Where set, pictures of the pages are put.
-PICTURES = os.environ.get("PNEUMOSCOPE_TEST_PICTURES")
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +25,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 @pytest.fixture(scope="module")
 def uids(node: Node, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return send_all(node, tmp_path_factory.mktemp("sent"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if not CHROMIUM.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have {CHROMIUM}")
-        pytest.skip(f"{CHROMIUM} is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -270,45 +248,6 @@ def test_the_finding_is_said_in_the_readers_language(
     assert page.locator("section [lang=en]").all_inner_texts() == []
     picture(page, f"study {language}")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1366
-
-
-def picture(page, name: str) -> None:
-    if PICTURES:
-        page.screenshot(path=Path(PICTURES) / f"{re.sub('[^a-z]+', '-', name).strip('-')}.png", full_page=True)
-
-
-def faults_of(page, *, rules: list[str] | None = None) -> list[tuple[str, list[str]]]:
-    """What axe finds, with everything open that can be opened."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    for each in page.locator("details").all():
-        each.evaluate("e => { e.open = true; }")
-    found = Axe().run(page, options={"runOnly": rules or RULES}).response
-    assert found["passes"]
-    return [(fault["id"], [part["html"] for part in fault["nodes"]]) for fault in found["violations"]]
-
-
-#: What is cut or sticks out, and what of the header is broken into two lines.
-CUT = """() => {
-  const shown = [...document.querySelectorAll("button, .button, th, td, dd, label, h1, h2, p, .state, header nav a")]
-    .filter((e) => e.checkVisibility() && !e.closest(".hidden"));
-  const cut = shown.filter((e) => getComputedStyle(e).display !== "inline" && e.scrollWidth > e.clientWidth + 1);
-  const broken = shown.filter((e) => e.matches("header *") && (e.getClientRects().length > 1 || e.offsetHeight > 44));
-  return [...cut, ...broken].map((e) => e.outerHTML);
-}"""
-
-
-def check_for_everyone(page) -> None:
-    """In both themes, on a screen and on a tablet."""
-    assert faults_of(page) == []
-    theme = page.evaluate("document.documentElement.dataset.theme")
-    other = "light" if theme == "dark" else "dark"
-    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", other)
-    assert faults_of(page, rules=["color-contrast"]) == []
-    for width, height in SIZES[:2]:
-        page.set_viewport_size({"width": width, "height": height})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(CUT) == []
 
 
 @pytest.mark.parametrize("place", ["/", "worst", "refused", "/upload"])

@@ -1,9 +1,6 @@
 """The report in a real browser, at the sizes of a reading-room screen and a tablet."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,14 +8,6 @@ from pneumoscope.records import Category, Reading
 from pneumoscope.results.report import build_report
 from support import tiny_reading
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 #: Contrast (WCAG 2.2, 1.4.3) of each piece of text with the nearest background that is painted behind it.
 CONTRASTS = """() => {
   const numbers = c => c.match(/[\\d.]+/g).map(Number);
@@ -35,20 +24,6 @@ CONTRASTS = """() => {
   }
   return found.filter(([ratio]) => ratio < 4.5);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if not CHROMIUM.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have {CHROMIUM}")
-        pytest.skip(f"{CHROMIUM} is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from scipy import ndimage
-from test_report_page import CHROMIUM
 
+from looks import CHROMIUM
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.node import viewer
 from pneumoscope.output import write_all

@@ -56,6 +56,13 @@ def test_every_page_is_linked() -> None:
     assert {path for path in (ROOT / "docs").rglob("*.md") if path.resolve() not in linked} == set()
 
 
+def test_pictures_are_shown_and_small() -> None:
+    shown = {(path.parent / file).resolve() for path in PAGES for file, _ in links(path.read_text(encoding="utf-8"))}
+    pictures = {path.resolve() for path in (ROOT / "docs/images").iterdir()}
+    assert pictures - shown == set()
+    assert [path.name for path in sorted(pictures) if path.stat().st_size >= 250_000] == []
+
+
 def test_named_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for path in PAGES for name in re.findall(r"(?:`|^ {4,})make ([a-z]+)", path.read_text(), re.MULTILINE)}

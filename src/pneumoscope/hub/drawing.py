@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from pneumoscope.store.fleet_figures import Figures
 
-WIDTH, LEFT, RIGHT = 760, 48, 10
+WIDTH, LEFT, RIGHT = 640, 48, 10
 #: Top and height of the two panels: studies, and the share of them with signs.
 _COUNTS, _SHARES = (22, 120), (184, 110)
 _MOST_DATES = 8

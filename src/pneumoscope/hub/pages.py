@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 
 from pneumoscope import __version__
 from pneumoscope.config import Settings
-from pneumoscope.hub import metrics, picture, rolloutpages, stoppages
+from pneumoscope.hub import metrics, picture, rolloutpages, stoppages, words
 from pneumoscope.hub.authority import Authority
 from pneumoscope.server import account, comfort, login, people, problems, rendering, rights, statics, trail
 from pneumoscope.server.access import Access
@@ -58,6 +58,7 @@ def build(settings: Settings, store: Store, authority: Authority) -> FastAPI:
     app.state.language = LANGUAGES["en"]
     app.state.authority = authority
     app.state.templates = rendering.environment(loader)
+    app.state.templates.filters["alarm_words"] = words.alarm_words
     app.state.templates.filters["dictmerge"] = lambda given, more: {**given, **more}
     problems.install(app, rendering.problem)
     app.add_api_route("/health", health, methods=["GET"])

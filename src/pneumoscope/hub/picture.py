@@ -214,7 +214,7 @@ def _helpers(desk: Desk) -> dict[str, Any]:
 
     return {
         "state": state,
-        "alarm_words": words.alarm_words,
+        "why_of": words.why_of,
         "waiting_words": words.waiting_words,
         "modes": words.MODES,
         "told_words": words.TOLD,

@@ -41,6 +41,13 @@ def alarm_words(row: sa.RowMapping) -> str:
     return alarms.words(Alarm(**facts))
 
 
+def why_of(row: sa.RowMapping) -> list[str]:
+    """What is wrong at a site beside its alarms, as it said last."""
+    faults = (row["health"] or {}).get("faults", ())
+    found = [] if row["ready"] or not faults else [f"The node is not ready: {', '.join(faults)}."]
+    return found + ([f"{row['model'] or 'The model'} is out of service there."] if row["mode"] == "stopped" else [])
+
+
 def state_of(row: sa.RowMapping, *, moment: datetime, silent_after: timedelta) -> tuple[str, str]:
     """A site's state as a class of ``page.css`` and in words."""
     if row["shut_at"]:

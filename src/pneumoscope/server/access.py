@@ -21,7 +21,7 @@ from pneumoscope.config import Settings
 from pneumoscope.server import forgery
 from pneumoscope.server.cookies import Jar
 from pneumoscope.server.credentials import Programs, Sessions, ThisMachine
-from pneumoscope.server.guests import ENTRANCE, Guests
+from pneumoscope.server.guests import ENTRANCE, Guests, unkept
 from pneumoscope.server.problems import answer
 from pneumoscope.server.rights import ALL_ROLES, FREE
 from pneumoscope.server.visitor import Visitor
@@ -83,7 +83,7 @@ class Access:
                     meant, receive = await forgery.is_meant(headers, receive, visitor.csrf)
                 if meant:
                     scope["visitor"] = visitor
-                    await self._app(scope, receive, send)
+                    await self._app(scope, receive, unkept(send) if visitor.granted else send)
                     return
                 refusal = Refusal(answer(403, "not-our-form", "The form is not of this session; load its page again."))
         assert refusal is not None

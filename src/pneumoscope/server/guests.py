@@ -8,7 +8,9 @@ from urllib.parse import parse_qsl
 import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
+from starlette.types import Message, Send
 
 from pneumoscope.fleet.pool_messages import Outcome
 from pneumoscope.server import forgery
@@ -79,6 +81,17 @@ def _may(db: sa.Connection, connection: HTTPConnection, study: str) -> bool:
         return looks and told in ([(_UID, study)], [("0020000D", study)])
     pages = (f"/studies/{study}", f"/studies/{study}/mark", f"{_ROOT}/{study}")
     return looks and (path in pages or path.startswith(f"{_ROOT}/{study}/"))
+
+
+def unkept(send: Send) -> Send:
+    """Whatever an answer to a guest says of it, no copy stays in the browser: it is another hospital's, and the right ends."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Cache-Control"] = "no-store"
+        await send(message)
+
+    return send_on
 
 
 def answered(db: sa.Connection, visitor: Visitor) -> None:

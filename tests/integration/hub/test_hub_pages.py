@@ -198,6 +198,8 @@ def test_an_administrator_stops_a_model_everywhere_by_a_button(hub) -> None:
     assert re.search(r"First Hospital.*<span class=\"state stopped\">stopped</span>", text)
     assert re.search(r"Second Hospital.*in service, not heard since", text)
     overview = client.get("/", headers=as_program(MONITOR)).text
+    troubles = overview.split("In trouble: ")[1].split("</table>")[0]
+    assert f"<li>{MODEL} is out of service there.</li>" in troubles.split("First Hospital")[1].split("</tr>")[0]
     assert re.search(r"is to be out of service everywhere: .*<b>1</b> stopped", overview)
     assert client.post(f"{place}/lift", headers=headers, follow_redirects=False).status_code == 303
     assert client.post(f"{place}/lift", headers=headers).status_code == 400

@@ -20,7 +20,7 @@ from test_server_roles import WANTED
 
 from pneumoscope.fleet import orders
 from pneumoscope.fleet.pool_messages import Outcome
-from pneumoscope.server import make_app
+from pneumoscope.server import make_app, viewer
 from pneumoscope.store import Database, accounts, audit, now, pool, readings, reviews, sessions, studies, verdicts
 from pneumoscope.store.pool_schema import pool_offer
 from pneumoscope.store.schema import reading
@@ -256,6 +256,50 @@ def test_a_guest_gets_nowhere_else(two: Two) -> None:
     assert [(row["reader"], row["category"], row["source"]) for row in found] == [
         (f"reader ({two.taker.title})", "no-sign", "page")
     ]
+
+
+def asked_by_the_viewer(study: str, series: str, instance: str) -> list[str]:
+    """What OHIF asks for from its first page to a slice on the screen."""
+    place = f"/dicom-web/studies/{study}"
+    image = f"{place}/series/{series}/instances/{instance}"
+    searches = [f"/dicom-web/studies?limit=101&offset=0&fuzzymatching=false&includefield=00081030&StudyInstanceUID={study}"]
+    searches += [f"{place}/series?includefield=00080021", f"{place}/instances", f"{place}/series/{series}/metadata"]
+    return [*searches, f"{place}/metadata", f"{place}/thumbnail", image, f"{image}/rendered", f"{image}/frames/1"]
+
+
+def test_a_guest_opens_the_viewer_on_the_one_study(two: Two) -> None:
+    async def statuses(client: httpx.AsyncClient, paths: list[str]) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for path in paths:
+            found.setdefault((await client.get(path)).status_code, []).append(path)
+        return found
+
+    async def work() -> None:
+        await two.agree()
+        client = await two.enter(await two.link())
+        place = f"/viewer/viewer?StudyInstanceUIDs={two.study}"
+        assert f'href="{place}"' in (await client.get(f"/studies/{two.study}")).text
+        opened = await client.get(place)
+        assert opened.status_code == (200 if (viewer.FOLDER / "index.html").is_file() else 503)
+        assert opened.headers["cache-control"] == "no-store"
+        assert (await client.get("/app-config.js")).status_code == 200
+        images = (await client.get(f"/dicom-web/studies/{two.study}/instances?Modality=CT")).json()
+        series, instance = (images[0][tag]["Value"][0] for tag in ("0020000E", "00080018"))
+        own = asked_by_the_viewer(two.study, series, instance)
+        assert await statuses(client, own) == {200: own}
+        others = [f"/viewer/viewer?StudyInstanceUIDs={OTHER}", *asked_by_the_viewer(OTHER, f"{OTHER}.1", f"{OTHER}.1.0")]
+        others += asked_by_the_viewer(OTHER, series, instance)
+        assert await statuses(client, others) == {404: others}
+        assert await statuses(two.owner.client("bob"), others[:10]) == {opened.status_code: others[:1], 200: others[1:10]}
+        # no copy of an image stays in the browser of another hospital; the owner's own readers need not fetch it again
+        frame = own[-1]
+        assert (await client.get(frame)).headers["cache-control"] == "no-store"
+        assert "max-age" in (await two.owner.get("bob", frame)).headers["cache-control"]
+        await two.owner.post("bob", f"/studies/{two.study}/offer/end")
+        gone = [place, *own, *others]
+        assert await statuses(client, gone) == {401: gone}
+
+    two.run(work)
 
 
 def test_a_right_ends_at_once(two: Two) -> None:

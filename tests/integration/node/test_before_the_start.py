@@ -60,10 +60,11 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
     ("url", "said"),
     [
         ("postgres://db/x", "[node] database_url: it must be of the form"),
-        (f"postgresql+psycopg://node@127.0.0.1:{free_port()}/x", "Connection refused"),
+        ("postgresql+psycopg://node@127.0.0.1:PORT/x", "Connection refused"),
     ],
 )
 def test_a_database_that_is_not_there(tmp_path: Path, url: str, said: str) -> None:
+    url = url.replace("PORT", str(free_port()))
     done = serve(tmp_path, f"database_url = '{url}'\n{ports()}")
     assert done.returncode == 4
     assert said in done.stderr

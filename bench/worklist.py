@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/integration/server"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/acceptance"))
 
 from server_node import make_store, start, stop
-from test_report_page import ARGUMENTS, CHROMIUM
 from test_worklist import add, crowd
 
+from looks import ARGUMENTS, CHROMIUM
 from pneumoscope.store import Store
 
 console = Console()

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import databases
 
 
@@ -24,3 +26,18 @@ def test_a_process_that_finds_the_newest_schema_loads_no_migrations(tmp_path: Pa
     assert imported(code, "sqlalchemy", "alembic") == ["sqlalchemy"]
     (tmp_path / "node.sqlite").unlink()
     assert imported(code, "sqlalchemy", "alembic") == ["sqlalchemy", "alembic"]
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "script", sorted(str(path.relative_to(ROOT)) for folder in ("bench", "scripts") for path in (ROOT / folder).rglob("*.py"))
+)
+def test_a_script_that_no_test_runs_finds_all_that_it_imports(script: str) -> None:
+    folder = (ROOT / script).parent
+    code = (
+        f"import runpy, sys\nsys.path.insert(0, {str(folder)!r})\nrunpy.run_path({str(ROOT / script)!r}, run_name='looked at')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

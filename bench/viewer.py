@@ -25,8 +25,9 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "acceptance"))
 
-from test_viewer import ARGUMENTS, CHROMIUM, QUIET, lesion_pixels
+from test_viewer import ARGUMENTS, QUIET, lesion_pixels
 
+from looks import CHROMIUM
 from pneumoscope.node import viewer
 from pneumoscope.output import write_all
 from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/acceptance"))
 from server_node import make_store, start, stop
 from test_worklist import add, crowd
 
-from looks import ARGUMENTS, CHROMIUM
+import looks
 from pneumoscope.store import Store
 
 console = Console()
@@ -57,8 +57,7 @@ def main() -> None:
 
 def measure(store: Store, url: str, *, studies: int, times: int) -> None:
     table = Table("page", "server, median ms", "usable in Chromium, median ms", "longest ms", title=f"{studies} studies")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with looks.chromium() as browser:
         page = browser.new_page(viewport={"width": 1366, "height": 768})
         for name, place in PLACES.items():
             answers, usable = [], []
@@ -71,7 +70,6 @@ def measure(store: Store, url: str, *, studies: int, times: int) -> None:
             table.add_row(name, f"{statistics.median(answers):.0f}", f"{statistics.median(usable):.0f}", f"{max(usable):.0f}")
         page.goto(url)
         console.print(table, f"A change reaches an open page in {change_s(store, page, studies) * 1000:.0f} ms.")
-        browser.close()
 
 
 def change_s(store: Store, page: Page, number: int) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/integration/hub"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -19,7 +19,7 @@ from hub_fleet import running_hub
 
 import furnished
 import furnished_hub
-from looks import ARGUMENTS, CHROMIUM
+import looks
 from pneumoscope.store import Database, accounts, sessions
 from pneumoscope.store.sessions import Limits
 from reading_room import PATIENTS, send_all, write_study
@@ -34,10 +34,8 @@ LONG = timedelta(days=1)
 
 def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    voice = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as name:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS + voice)
+    with looks.chromium(looks.WITH_MEDIA) as browser, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with node(folder / "node", f"\n[arrival]\nquiet_s = 1\n{furnished.SETTINGS}") as running:
             take_reading_room(browser, running, folder)
@@ -46,7 +44,6 @@ def main() -> None:
             cookie = {"name": f"__Host-pneumoscope-{hub.settings.hub.port}", "value": fleet.token, "secure": True}
             with person(browser, hub.pages, cookie) as page:
                 show(page, "/", "fleet.png", height=1420)
-        browser.close()
 
 
 def take_reading_room(browser: Browser, running: Node, folder: Path) -> None:

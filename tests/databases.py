@@ -1,9 +1,12 @@
 """Databases for tests: empty, and of the newest schema without the migrations being carried out each time."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from pneumoscope.store import Database, FolderStore, Store
@@ -41,3 +44,11 @@ def emptied(url: str) -> Database:
         db.execute(sa.text("SET LOCAL session_replication_role = replica"))  # or triggers forbid it for what is only added to
         db.execute(sa.text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
     return database
+
+
+@contextmanager
+def on(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Database]:
+    """An empty one, of ``sqlite`` in a folder or of ``postgresql``."""
+    found = sqlite(folder / "node.sqlite") if kind == "sqlite" else emptied(request.getfixturevalue("shared_postgres"))
+    yield found
+    found.close()

@@ -4,8 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from pneumoscope.errors import PneumoscopeError
 from pneumoscope.geometry import intervals_mm
+from pneumoscope.pipeline import load_path
 from pneumoscope.records import (
     Category,
     Finding,
@@ -159,3 +162,16 @@ def tiny_reading(
         model=Model(name="lung-lesion", version="0.1.0", device_uid="1.2.826.0.1.3680043.10.9.1", sha256="0" * 64),
         made_at=datetime(2020, 3, 1, 10, 20, tzinfo=UTC),
     )
+
+
+def refusal(path: Path) -> PneumoscopeError:
+    """What is said of an input that cannot be read: one sentence, which quotes neither patient nor path."""
+    with pytest.raises(PneumoscopeError) as caught:
+        load_path(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+    assert "Secret" not in text
+    assert "SECRET" not in text
+    assert str(path) not in text
+    return caught.value

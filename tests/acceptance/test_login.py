@@ -15,11 +15,10 @@ import httpx
 import pytest
 
 import databases
+from openid_server import OpenIdProvider, openid_provider
 from pneumoscope.store import Store, accounts, audit, passwords
-from servers import OpenIdProvider, free_port, openid_provider, wait_for
+from servers import free_port, wait_for
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 FIRST, OWN = "first-password-of-kim", "a few words do well"
 #: Where set, pictures of the pages are put.
 PICTURES = os.environ.get("PNEUMOSCOPE_TEST_PICTURES")
@@ -100,27 +99,13 @@ def person(house: House, login: str, *roles: str, must_change: bool = True) -> N
         accounts.set_password(db, account_id, passwords.hashed(FIRST), must_change=must_change)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[object]:
-    if not CHROMIUM.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have {CHROMIUM}")
-        pytest.skip(f"{CHROMIUM} is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def browse(chromium, house: House):
+def browse(browser, house: House):
     """Opens browsers that know nothing of one another; what a page complains of fails the test."""
     contexts, complaints = [], []
 
     def _browse():
-        context = chromium.new_context(viewport={"width": 1366, "height": 768}, color_scheme="dark", base_url=house.url)
+        context = browser.new_context(viewport={"width": 1366, "height": 768}, color_scheme="dark", base_url=house.url)
         context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()

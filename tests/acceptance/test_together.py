@@ -13,10 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from pydicom import dcmread
 
 import databases
+import looks
 from pneumoscope.config import Settings
 from pneumoscope.filing.objects import file_waiting
 from pneumoscope.filing.spool import Spool
@@ -24,11 +25,6 @@ from pneumoscope.phantom import PhantomSpec, dicom_parcels, render
 from pneumoscope.store import Store, accounts, arrivals, audit, passwords
 from servers import free_port, wait_for
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-]
 PASSWORD = "a few words do well"
 #: Where set, pictures of the pages are put.
 PICTURES = os.environ.get("PNEUMOSCOPE_TEST_PICTURES")
@@ -110,21 +106,8 @@ def _answers(url: str, process: subprocess.Popen, log: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with running_browser() as running:
+    with looks.chromium(looks.WITH_MEDIA) as running:
         yield running
-
-
-@contextmanager
-def running_browser() -> Iterator[Browser]:
-    """Chromium with a camera and a microphone of its own making."""
-    if not CHROMIUM.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have {CHROMIUM}")
-        pytest.skip(f"{CHROMIUM} is not installed")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

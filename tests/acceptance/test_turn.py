@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from test_together import PATIENCE_MS, PLAYING, begin, running_browser, running_house, seats
+from test_together import PATIENCE_MS, PLAYING, begin, running_house, seats
 
+import looks
 from servers import free_port, wait_for
 
 pytestmark = pytest.mark.soak
@@ -80,7 +81,7 @@ def test_voice_and_video_go_through_the_relay_that_the_node_names(turn: Turn, tm
     servers = f'[{{"urls": ["{url}"], "user": "{USER}", "password": "{PASSWORD}"}}]'
     with (
         running_house(house_folder, TOGETHER__ICE_SERVERS=servers) as house,
-        running_browser() as browser,
+        looks.chromium(looks.WITH_MEDIA) as browser,
         seats(browser, house, RELAYED) as sit,
     ):
         kim, lee = sit("kim"), sit("lee")

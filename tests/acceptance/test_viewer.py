@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom import dcmread
 from scipy import ndimage
 
-from looks import CHROMIUM
+import looks
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.node import viewer
 from pneumoscope.output import write_all
@@ -64,14 +64,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(node: Node) -> Iterator[object]:
     """A page that notes what it asks for, what is refused and what it complains of; no host but the node is there for it."""
-    if not CHROMIUM.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must have {CHROMIUM}")
-        pytest.skip(f"{CHROMIUM} is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS + QUIET)
+    with looks.chromium(ARGUMENTS + QUIET) as browser:
         context = browser.new_context(viewport={"width": 1366, "height": 768}, color_scheme="dark")
         opened = context.new_page()
         opened.asked, opened.elsewhere, opened.complaints = [], [], []
@@ -89,7 +82,6 @@ def page(node: Node) -> Iterator[object]:
         opened.on("console", lambda message: opened.complaints.append(message.text) if message.type == "error" else None)
         opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
         yield opened
-        browser.close()
 
 
 @pytest.fixture(scope="module")

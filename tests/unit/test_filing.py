@@ -10,28 +10,25 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
-from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ComprehensiveSRStorage, DeflatedExplicitVRLittleEndian
 
 import databases
-from dicom_maker import ROOT, make_enhanced, make_slice, save
+from dicom_maker import ROOT, make_slice, save
 from pneumoscope.config import Arrival, Dicom, PriorityRule, Settings
 from pneumoscope.errors import OperatorNeeded
 from pneumoscope.filing import opener as opening
-from pneumoscope.filing.completeness import Judge, due_in_s, is_whole
+from pneumoscope.filing.completeness import Judge
 from pneumoscope.filing.examine import examine
 from pneumoscope.filing.objects import Status, file_waiting
 from pneumoscope.filing.opener import Opener, opener
 from pneumoscope.filing.spool import Spool
 from pneumoscope.intake.headers import read_header
-from pneumoscope.records import Instance, Priority
+from pneumoscope.records import Priority
 from pneumoscope.store import FolderStore, Store, arrivals, studies
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.schema import image, set_aside, study
-from pneumoscope.store.studies import Arriving
 
 ARRIVAL = "a1"
 
@@ -44,12 +41,8 @@ def _child() -> Iterator[None]:
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if getattr(request, "param", "sqlite") == "sqlite":
-        database = databases.sqlite(tmp_path / "node.sqlite")
-    else:
-        database = databases.emptied(request.getfixturevalue("shared_postgres"))
-    yield Store(database=database, files=FolderStore(tmp_path / "objects"))
-    database.close()
+    with databases.on(getattr(request, "param", "sqlite"), request, tmp_path) as database:
+        yield Store(database=database, files=FolderStore(tmp_path / "objects"))
 
 
 @pytest.fixture
@@ -342,120 +335,6 @@ def test_the_digest_is_of_the_dataset_alone(tmp_path: Path) -> None:
     other.file_meta.SourceApplicationEntityTitle = "ELSEWHERE"
     found = [examine(save(dataset, tmp_path / f"{n}.dcm"), []).sha256 for n, dataset in enumerate((one, other))]
     assert found[0] == found[1]
-
-
-# -- when a study is complete
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-WAITS = Arrival(settle_s=0.5, quiet_s=20, expectation_wait_s=120)
-QUIET = Arriving(
-    StudyInstanceUID="1",
-    revision=1,
-    priority=3,
-    last_image_at=NOW,
-    longest_pause_s=0.0,
-    open_arrivals=0,
-    images=300,
-    expected_images=None,
-    expectation_source="",
-)
-
-
-def due(state: Arriving, *, whole: bool, since_s: float = 0.0) -> float:
-    return due_in_s(state, whole=whole, since_s=since_s, settings=WAITS)
-
-
-@given(
-    images=st.integers(1, 1000),
-    expected=st.none() | st.integers(1, 1000),
-    pause_s=st.floats(0, 1000),
-    since_s=st.floats(0, 10_000),
-    whole=st.booleans(),
-)
-def test_never_while_a_sender_is_at_it(images: int, expected: int | None, pause_s: float, since_s: float, whole: bool) -> None:
-    state = replace(QUIET, images=images, expected_images=expected, longest_pause_s=pause_s, open_arrivals=1)
-    assert due(state, whole=whole, since_s=since_s) == float("inf")
-
-
-@given(
-    images=st.integers(1, 1000),
-    expected=st.integers(1, 1000),
-    whole=st.booleans(),
-    since_s=st.floats(0, 500),
-    source=st.sampled_from(["mpps", "ian"]),
-)
-def test_a_known_number_of_images_decides(images: int, expected: int, whole: bool, since_s: float, source: str) -> None:
-    state = replace(QUIET, images=images, expected_images=expected, expectation_source=source)
-    found = due(state, whole=whole, since_s=since_s)
-    assert found == (0 if images >= expected else pytest.approx(max(0.0, 120 - since_s)))
-
-
-@given(pause_s=st.floats(0, 100), since_s=st.floats(0, 100))
-def test_a_slow_sender_is_waited_for(pause_s: float, since_s: float) -> None:
-    state = replace(QUIET, longest_pause_s=pause_s)
-    whole, ragged = due(state, whole=True, since_s=since_s), due(state, whole=False, since_s=since_s)
-    assert whole <= ragged == pytest.approx(max(0.0, 20 - since_s))
-    assert whole == pytest.approx(max(0.0, min(20, max(0.5, 4 * pause_s)) - since_s))
-
-
-def instances(count: int, **elements: object) -> list[Instance]:
-    return [
-        Instance(
-            path=Path("x"),
-            SOPClassUID="1.2.840.10008.5.1.4.1.1.2",
-            SOPInstanceUID=f"1.2.{k + 1}",
-            SeriesInstanceUID="1.2",
-            TransferSyntaxUID="1.2.840.10008.1.2.1",
-            Modality="CT",
-            ImageType=("ORIGINAL", "PRIMARY", "AXIAL"),
-            InstanceNumber=k + 1,
-            ImagePositionPatient=(0.0, 0.0, 5.0 * k),
-            ImageOrientationPatient=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
-            PixelSpacing=(0.7, 0.7),
-            Rows=512,
-            Columns=512,
-            RescaleSlope=1.0,
-            RescaleIntercept=-1024.0,
-            SliceThickness=5.0,
-            **elements,
-        )
-        for k in range(count)
-    ]
-
-
-@given(order=st.permutations(range(24)))
-def test_the_order_of_arrival_does_not_matter(order: list[int]) -> None:
-    found = instances(24)
-    assert is_whole([found[k] for k in order])
-
-
-@given(order=st.permutations(range(24)), missing=st.integers(1, 22))
-def test_a_series_with_a_hole_is_not_whole_in_any_order(order: list[int], missing: int) -> None:
-    found = instances(24)
-    assert not is_whole([found[k] for k in order if k != missing])
-
-
-@given(order=st.permutations(range(40)), step=st.integers(2, 2))
-def test_every_other_slice_is_not_whole_though_it_looks_so(order: list[int], step: int) -> None:
-    found = instances(40)
-    assert not is_whole([found[k] for k in order if k % step == 0])
-
-
-def test_a_series_that_comes_last_slice_first_is_not_whole_until_the_first_is_there() -> None:
-    found = instances(40)
-    assert not is_whole(found[12:])
-    assert is_whole(found)
-
-
-def test_series_without_numbers_or_with_doubled_ones_go_by_their_positions() -> None:
-    assert is_whole([replace(one, InstanceNumber=None) for one in instances(24)])
-    assert is_whole([replace(one, InstanceNumber=1) for one in instances(24)])
-    assert not is_whole([]) and not is_whole(instances(4))
-
-
-def test_enhanced_ct_is_whole_by_its_frames(tmp_path: Path) -> None:
-    path = make_enhanced([make_slice(k) for k in range(24)], tmp_path / "enhanced.dcm")
-    assert is_whole(list(read_header(path).instances))
 
 
 def test_the_judge_looks_at_images_once(store: Store, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

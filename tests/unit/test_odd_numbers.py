@@ -34,12 +34,8 @@ def _child() -> Iterator[None]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "sqlite":
-        database = databases.sqlite(tmp_path / "node.sqlite")
-    else:
-        database = databases.emptied(request.getfixturevalue("shared_postgres"))
-    yield Store(database=database, files=FolderStore(tmp_path / "objects"))
-    database.close()
+    with databases.on(request.param, request, tmp_path) as database:
+        yield Store(database=database, files=FolderStore(tmp_path / "objects"))
 
 
 def with_raw(dataset: Dataset, keyword: str, value: bytes) -> Dataset:

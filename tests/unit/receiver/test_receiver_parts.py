@@ -6,7 +6,6 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +34,7 @@ from pneumoscope.receiver.lane import Lane, Malformed, read_command, response
 from pneumoscope.receiver.operation import Unanswerable
 from pneumoscope.receiver.room import Room
 from pneumoscope.receiver.storing import Request, Storing, file_meta
+from pneumoscope.store import FolderStore, Store
 from pneumoscope.store.search import Level
 
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
@@ -217,11 +217,8 @@ def test_a_peer_that_drips_its_request_is_left(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_what_is_no_uid_is_not_vouched_for(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
-    store = databases.store(tmp_path)
-    if kind == "postgresql":
-        store.database.close()
-        store = replace(store, database=databases.emptied(request.getfixturevalue("shared_postgres")))
-    house = House(Settings(), store, Spool(tmp_path / "spool"), Room(store.files, 1e-6), "receiver-1")
-    report = judge(house, "1.2.3", [(CT, "1.2.3"), (CT, "1.2\0.4"), (CT, "")])
+    with databases.on(kind, request, tmp_path) as database:
+        store = Store(database=database, files=FolderStore(tmp_path / "objects"))
+        house = House(Settings(), store, Spool(tmp_path / "spool"), Room(store.files, 1e-6), "receiver-1")
+        report = judge(house, "1.2.3", [(CT, "1.2.3"), (CT, "1.2\0.4"), (CT, "")])
     assert [item.FailureReason for item in report.FailedSOPSequence] == [NO_SUCH_OBJECT] * 3
-    store.database.close()

@@ -4,7 +4,6 @@ import string
 import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -25,13 +24,8 @@ PATTERNS = st.text(alphabet="abAB%_[]\\^*?=é山", min_size=1, max_size=8)
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    folder: Path = tmp_path_factory.mktemp("search")
-    if request.param == "sqlite":
-        found = databases.sqlite(folder / "node.sqlite")
-    else:
-        found = databases.emptied(request.getfixturevalue("shared_postgres"))
-    yield found
-    found.close()
+    with databases.on(request.param, request, tmp_path_factory.mktemp("search")) as found:
+        yield found
 
 
 def fill(db: sa.Connection, *studies: dict[str, str]) -> None:

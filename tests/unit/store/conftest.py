@@ -11,9 +11,5 @@ from pneumoscope.store import Database
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        found = databases.sqlite(tmp_path / "node.sqlite")
-    else:
-        found = databases.emptied(request.getfixturevalue("shared_postgres"))
-    yield found
-    found.close()
+    with databases.on(request.param, request, tmp_path) as found:
+        yield found

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -18,13 +17,8 @@ PAUSE = timedelta(minutes=15)
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    folder: Path = tmp_path_factory.mktemp("people")
-    if request.param == "sqlite":
-        found = databases.sqlite(folder / "node.sqlite")
-    else:
-        found = databases.emptied(request.getfixturevalue("shared_postgres"))
-    yield found
-    found.close()
+    with databases.on(request.param, request, tmp_path_factory.mktemp("people")) as found:
+        yield found
 
 
 def counted(db: sa.Connection) -> dict[str, int]:

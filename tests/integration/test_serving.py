@@ -1,9 +1,11 @@
 """A real reader and the steps of a worker: what is held, what is observed, and what a candidate may do beside it."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from pneumoscope.worker.child import Reader
 from pneumoscope.worker.clerk import Clerk
 from pneumoscope.worker.comparing import compare
 from pneumoscope.worker.process import _launch
-from pneumoscope.worker.workflow import Bench, assemble, beside, read, set_bench, settle
+from pneumoscope.worker.workflow import Bench, assemble, read, set_bench, settle
 from servers import wait_for
 
 SETTINGS = Settings(destinations=({"kind": "folder", "name": "pacs", "path": "/nowhere"},))
@@ -54,6 +56,7 @@ class Shop:
     study: str
     home: Path
     last: str = ""
+    candidate: str = ""
 
     @property
     def title(self) -> str:
@@ -66,16 +69,20 @@ class Shop:
         return found
 
     def read(self, reading_id: str) -> str:
-        return settle(reading_id, read(reading_id, assemble(reading_id)))
+        return self._settled(reading_id, read(reading_id, assemble(reading_id)))
 
     def settle(self, given: Canned, *, written: bool = True) -> str:
-        """Take a reading and settle it by an answer that a reader gave before; what it is called is in ``last``."""
+        """Take a reading, which is then ``last``, and settle it by an answer that a reader gave before."""
         self.last = self.take()
         for name, content in given.contents.items() if written else ():
             self.store.files.put(result_key(self.last, name), content)
         with self.store.database.begin() as db:
             readings.start(db, self.last, process_id="worker-x")
-        return settle(self.last, given.answer if written else {**given.answer, "parcels": []})
+        return self._settled(self.last, given.answer if written else {**given.answer, "parcels": []})
+
+    def _settled(self, reading_id: str, answer: dict[str, Any]) -> str:
+        outcome, self.candidate = settle(reading_id, answer)
+        return outcome
 
     def row(self, reading_id: str) -> sa.RowMapping:
         with self.store.database.look() as db:
@@ -180,7 +187,7 @@ def test_where_nothing_was_decided_results_are_filed_and_the_reading_is_observed
     assert seen["probability"] == shop.row(shop.last)["probability"]
     assert seen["features"] == canned.answer["features"]
     assert seen["wait_s"] >= 0
-    assert not beside(shop.last)
+    assert not shop.candidate
     assert shop.settle(canned) == "read"
     assert shop.observed(shop.last)[0]["wait_s"] is None, "nobody waited since the images came"
 
@@ -212,7 +219,7 @@ def test_what_is_stopped_while_it_reads_is_held_and_its_files_go(shop: Shop, can
     assert shop.settle(canned) == "held"
     assert not shop.store.files.path(f"readings/{shop.last}").exists()
     assert shop.row(shop.last)["code"] == "model-stopped"
-    assert settle(shop.last, canned.answer) == "held", "as where the worker died before it could note this"
+    assert settle(shop.last, canned.answer) == ("held", ""), "as where the worker died before it could note this"
 
 
 def test_what_is_released_or_replaced_while_it_reads_is_read_again(shop: Shop, canned: Canned) -> None:
@@ -241,11 +248,22 @@ def test_the_model_in_service_reads_by_the_limits_of_the_site(shop: Shop, canned
     assert (shop.row(reading_id)["model"], shop.row(reading_id)["category"]) == (SECOND, Category.SIGN)
 
 
+def test_what_the_reader_tells_of_its_objects_is_what_lies_there_and_names_nobody(canned: Canned) -> None:
+    told = {item["name"]: item["facts"] for item in canned.answer["parcels"] if item["facts"]}
+    assert told.keys() == {name for name in canned.contents if name.endswith(".dcm")}
+    for name, facts in told.items():
+        content = canned.contents[name]
+        one = pydicom.dcmread(BytesIO(content))
+        assert (facts["sha256"], facts["size_bytes"]) == (sha256(content).hexdigest(), len(content))
+        assert (facts["SOPInstanceUID"], facts["SeriesNumber"]) == (one.SOPInstanceUID, one.SeriesNumber)
+        assert str(one.PatientName) not in json.dumps(facts)
+
+
 def test_a_candidate_is_observed_and_never_filed(shop: Shop, canned: Canned) -> None:
     with shop.store.database.begin() as db:
         service.propose(db, SECOND, actor="kim", default_model=shop.title)
     assert shop.settle(canned) == "read"
-    assert beside(shop.last) == SECOND
+    assert shop.candidate == SECOND
     before = shop.row(shop.last)
     assert compare(shop.last, SECOND) == "read"
     assert shop.row(shop.last) == before

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -139,15 +140,25 @@ def file_images(db: sa.Connection, objects: Iterable[Filed]) -> set[str]:
 
     A study's revision grows by one for every call that brings it something new that is not a result of ours.
     """
-    fresh: dict[str, list[Filed]] = {}
+    found: dict[str, Filed] = {}
     for item in objects:
-        values = {column.name: _value(item, column.name) for column in image.columns}
-        if _insert_new(db, image, values):
-            fresh.setdefault(item.study.StudyInstanceUID, []).append(item)
-            _insert_new(db, series, {column.name: _value(item, column.name) for column in series.columns})
-    for items in fresh.values():
-        _touch_study(db, items)
-    return {item.SOPInstanceUID for items in fresh.values() for item in items}
+        found.setdefault(item.SOPInstanceUID, item)
+    new = _insert_new(db, image, [_row(image, item) for item in found.values()])
+    fresh = [item for uid, item in found.items() if uid in new]
+    firsts = {item.SeriesInstanceUID: item for item in reversed(fresh)}
+    _insert_new(db, series, [_row(series, item) for item in firsts.values()])
+    fresh.sort(key=_study_of)
+    for _, items in groupby(fresh, key=_study_of):
+        _touch_study(db, list(items))
+    return new
+
+
+def _study_of(item: Filed) -> str:
+    return item.study.StudyInstanceUID
+
+
+def _row(table: sa.Table, item: Filed) -> dict[str, object]:
+    return {column.name: _value(item, column.name) for column in table.columns}
 
 
 def _value(item: Filed, name: str) -> object:
@@ -157,13 +168,19 @@ def _value(item: Filed, name: str) -> object:
     return None if name in ("arrival_id", "reading_id") and not value else value
 
 
-def _insert_new(db: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
-    """Insert a row unless its key is there; True where it was not."""
+def _insert_new(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> set[str]:
+    """Insert the rows whose key is not there; returns the keys of these.
+
+    In the order of their keys: two processes that insert the same wait for one another, and never in a circle.
+    """
     from sqlalchemy.dialects import postgresql, sqlite
 
+    if not rows:
+        return set()
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
-    return db.execute(statement).first() is not None
+    (key,) = table.primary_key.columns
+    statement = dialect.insert(table).on_conflict_do_nothing().returning(key)
+    return set(db.execute(statement, sorted(rows, key=lambda row: str(row[key.name]))).scalars())
 
 
 def _touch_study(db: sa.Connection, items: list[Filed]) -> None:
@@ -183,7 +200,7 @@ def _touch_study(db: sa.Connection, items: list[Filed]) -> None:
             "size_bytes": size_bytes,
         }
         values["rank"] = urgency.rank(state=values["state"], priority=values["priority"])
-        if _insert_new(db, study, values):
+        if _insert_new(db, study, [values]):
             return
         row = db.execute(sa.select(study).where(study.c.StudyInstanceUID == uid)).mappings().one()
     changes: dict[str, Any] = {"size_bytes": study.c.size_bytes + size_bytes}

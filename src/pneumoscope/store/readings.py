@@ -163,8 +163,8 @@ def finish(db: sa.Connection, reading_id: str, *, summary: Summary, parcels: Ite
 
 def add_parcels(db: sa.Connection, reading_id: str, items: Iterable[StoredParcel], *, review_id: str = "") -> None:
     """List stored results of a reading, or of an answer to it."""
-    for item in items:
-        db.execute(parcel.insert().values(reading_id=reading_id, review_id=review_id, **vars(item)))
+    if rows := [{"reading_id": reading_id, "review_id": review_id, **vars(item)} for item in items]:
+        db.execute(parcel.insert(), rows)
 
 
 def close(db: sa.Connection, reading_id: str, *, state: ReadingState, code: str, message: str) -> bool:

@@ -16,6 +16,7 @@ from pneumoscope.store import arrivals, outbox, readings, reviews
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.files import result_key
 from pneumoscope.store.readings import StoredParcel
+from pneumoscope.worker.facts import facts
 from pneumoscope.worker.results import as_filed_object
 from pneumoscope.worker.workflow import Bench
 
@@ -61,11 +62,13 @@ class Assessing:
         with store.database.look() as db:
             row = reviews.get(db, review_id)
             reading_id = row["reading_id"]
+            StudyInstanceUID = readings.get(db, reading_id)["StudyInstanceUID"]
             keys = {found.name: found.key for found in readings.parcels(db, reading_id)}
         parcels = self._built(reviews.as_assessment(row), keys)
         for parcel in parcels:
             store.files.put(result_key(review_id, parcel.name), parcel.content)
-        filed = as_filed_object(store, reading_id, result_key(review_id, OBJECT))
+        key = result_key(review_id, OBJECT)
+        filed = as_filed_object(reading_id, StudyInstanceUID, key, facts(store.files.path(key)))
 
         def work(db: sa.Connection) -> bool:
             if not reviews.made(db, review_id):

@@ -26,7 +26,7 @@ WORKFLOW_FORMAT = "1"
 #: How long a worker that is asked to stop goes on with the reading under way.
 PARTING_S = 20
 #: What an idle moment between two readings costs at most.
-QUEUE_POLL_S = 0.05
+QUEUE_POLL_S = 0.03
 log = structlog.get_logger()
 
 

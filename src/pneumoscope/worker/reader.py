@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,10 +20,11 @@ from pneumoscope.output import write_all
 from pneumoscope.parallel import Crashed, fork_map
 from pneumoscope.pipeline import read_files
 from pneumoscope.records import Parcel, Predecessor, Reading, Region
-from pneumoscope.results.build import build_parcels
+from pneumoscope.results.build import DICOM_MEDIA_TYPE, build_parcels
 from pneumoscope.results.words import headline
 from pneumoscope.telemetry import die_with_parent
 from pneumoscope.worker.bundles import Bundles, with_limits
+from pneumoscope.worker.facts import facts
 from pneumoscope.worker.features import features
 
 #: What a reading imports on its way; here it is imported once for all.
@@ -36,6 +36,8 @@ ONCE = (
     "pneumoscope.results.seg",
     "pneumoscope.results.sr",
 )
+#: A reading uses every core for seconds: receivers, pages and the queue, which need little, come before it.
+NICENESS = 5
 Json = dict[str, Any]
 
 
@@ -56,6 +58,7 @@ class Stages:
 def main() -> None:
     """Serve jobs until standard input ends."""
     die_with_parent()
+    os.nice(NICENESS)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     for module in ONCE:
@@ -95,10 +98,11 @@ def _read(job: Json, bundle: Bundle) -> Json:
     try:
         files, made_at = [Path(name) for name in job["files"]], datetime.fromisoformat(job["made_at"])
         reading = read_files(files, bundle, made_at=made_at, replaces=_replaces(job), progress=stages.step)
-        parcels: Sequence[Parcel] = ()
+        told: list[Json] = []
         if job.get("out"):
             parcels = build_parcels(reading, for_pages=True, progress=partial(stages.step, "build"))
             write_all(parcels, Path(job["out"]))
+            told = [_told(parcel, Path(job["out"])) for parcel in parcels]
             stages.step("write", 1, 1)
         known = features(reading)
     except Rejected as fault:
@@ -118,10 +122,19 @@ def _read(job: Json, bundle: Bundle) -> Json:
     return {
         "outcome": "read",
         "summary": _summary(reading),
-        "parcels": [{"name": parcel.name, "media_type": parcel.media_type} for parcel in parcels],
+        "parcels": told,
         "features": known,
         "stages": stages.seconds,
         "reading_s": round(time.monotonic() - began_s, 3),
+    }
+
+
+def _told(parcel: Parcel, folder: Path) -> Json:
+    is_object = parcel.media_type == DICOM_MEDIA_TYPE
+    return {
+        "name": parcel.name,
+        "media_type": parcel.media_type,
+        "facts": facts(folder / parcel.name) if is_object else {},
     }
 
 

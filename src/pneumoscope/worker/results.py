@@ -1,13 +1,12 @@
 """From what the reader left in the file store to rows of the database."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
 
-from pneumoscope.delivery import DICOM_MEDIA_TYPE
-from pneumoscope.intake.headers import read_header
+from pneumoscope.records import Study
 from pneumoscope.store import Store, arrivals, now
 from pneumoscope.store.arrivals import Filed
 from pneumoscope.store.files import result_key
@@ -27,47 +26,26 @@ class FiledResults:
         arrivals.file_images(db, self.objects)
 
 
-def as_filed(store: Store, reading_id: str, answer: dict[str, Any]) -> FiledResults:
-    """Rows for the results that an answer of the reader names."""
+def as_filed(store: Store, row: sa.RowMapping, answer: dict[str, Any]) -> FiledResults:
+    """Rows for the results of the reading ``row`` that an answer of the reader names. Raises FileNotFoundError."""
     parcels, objects = [], []
     for item in answer["parcels"]:
-        key = result_key(reading_id, item["name"])
-        path = store.files.path(key)
-        size_bytes, SOPInstanceUID = path.stat().st_size, ""
-        if item["media_type"] == DICOM_MEDIA_TYPE:
-            found = as_filed_object(store, reading_id, key)
-            SOPInstanceUID = found.SOPInstanceUID
-            objects.append(found)
+        key, facts = result_key(row["id"], item["name"]), item["facts"]
+        size_bytes = store.files.path(key).stat().st_size
+        if facts:
+            objects.append(as_filed_object(row["id"], row["StudyInstanceUID"], key, facts))
         parcels.append(
             StoredParcel(
-                name=item["name"], media_type=item["media_type"], key=key, size_bytes=size_bytes, SOPInstanceUID=SOPInstanceUID
+                name=item["name"],
+                media_type=item["media_type"],
+                key=key,
+                size_bytes=size_bytes,
+                SOPInstanceUID=facts.get("SOPInstanceUID", ""),
             )
         )
     return FiledResults(summary=Summary(**answer["summary"]), parcels=tuple(parcels), objects=tuple(objects))
 
 
-def as_filed_object(store: Store, reading_id: str, key: str) -> Filed:
-    """The row of an object of ours that lies at ``key``."""
-    path = store.files.path(key)
-    header = read_header(path)
-    assert header.study is not None and header.instances, "our own results can be read"
-    one = header.instances[0]
-    return Filed(
-        study=header.study,
-        SeriesInstanceUID=one.SeriesInstanceUID,
-        SOPInstanceUID=one.SOPInstanceUID,
-        SOPClassUID=one.SOPClassUID,
-        TransferSyntaxUID=one.TransferSyntaxUID,
-        Modality=one.Modality,
-        SeriesDescription=one.SeriesDescription,
-        Manufacturer=one.Manufacturer,
-        SeriesNumber=one.SeriesNumber,
-        InstanceNumber=one.InstanceNumber,
-        Rows=one.Rows or None,
-        Columns=one.Columns or None,
-        key=key,
-        sha256=sha256(path.read_bytes()).hexdigest(),
-        size_bytes=path.stat().st_size,
-        received_at=now(),
-        reading_id=reading_id,
-    )
+def as_filed_object(reading_id: str, StudyInstanceUID: str, key: str, facts: Mapping[str, Any]) -> Filed:
+    """The row of an object of ours that lies at ``key``, of a study that is known."""
+    return Filed(**facts, study=Study(StudyInstanceUID=StudyInstanceUID), key=key, received_at=now(), reading_id=reading_id)

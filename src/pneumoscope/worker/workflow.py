@@ -87,8 +87,8 @@ def read_study(reading_id: str) -> str:
     try:
         keys = assemble(reading_id)
         answer = read(reading_id, keys) if keys else {"outcome": "over"}
-        outcome = settle(reading_id, answer)
-        if outcome in ("read", "held") and (candidate := beside(reading_id)):
+        outcome, candidate = settle(reading_id, answer)
+        if candidate:
             enqueue_comparison(reading_id, candidate)
         return outcome
     finally:
@@ -110,13 +110,6 @@ def enqueue_comparison(reading_id: str, candidate: str, *, number: int = 1, dela
         candidate,
         number,
     )
-
-
-@DBOS.step()
-def beside(reading_id: str) -> str:
-    """The candidate that is to read it too, or empty."""
-    bench = at_bench()
-    return bench.store.database.insist(lambda db: bench.serving(db).candidate if readings.find(db, reading_id) else "")
 
 
 @DBOS.step()
@@ -186,45 +179,50 @@ def _limits(found: Service) -> tuple[float, float] | None:
 
 
 @DBOS.step()
-def settle(reading_id: str, answer: dict[str, Any]) -> str:
-    """Make what was found count: file the results and post them, hold them, or say why there are none, in one transaction."""
+def settle(reading_id: str, answer: dict[str, Any]) -> tuple[str, str]:
+    """Make what was found count: file the results and post them, hold them, or say why there are none, in one transaction.
+
+    Returns what became of it, and the candidate that is to read the study too, or empty.
+    """
     with tracing.span(reading_id, "settle") as span:
-        outcome = _settle(reading_id, answer)
+        outcome, candidate = _settle(reading_id, answer)
         span.attributes["outcome"] = outcome
     journey.tell_whole(at_bench().store.database, reading_id)
-    return outcome
+    return outcome, candidate
 
 
-def _settle(reading_id: str, answer: dict[str, Any]) -> str:
+def _settle(reading_id: str, answer: dict[str, Any]) -> tuple[str, str]:
     bench = at_bench()
     filed = None
+    row = bench.store.database.insist(lambda db: readings.find(db, reading_id))
     try:
-        if answer["outcome"] == "read" and answer["parcels"]:
-            filed = as_filed(bench.store, reading_id, answer)
+        if row is not None and answer["outcome"] == "read" and answer["parcels"]:
+            filed = as_filed(bench.store, row, answer)
     except FileNotFoundError:  # they were removed when it was settled before, which then was not noted
-        if _is_open(reading_id):
+        if row is not None and row["state"] in _OPEN:
             raise
     except (OperatorNeeded, RetryLater) as fault:
         answer = _faulty(fault)
 
-    def work(db: sa.Connection) -> str:
+    def work(db: sa.Connection) -> tuple[str, str]:
         service.keep(db)  # from here to the end nobody stops or releases anything
         found = bench.serving(db)
         row = readings.find(db, reading_id)
         if row is None:  # its study was removed
-            return "over"
+            return "over", ""
         if answer["outcome"] == "read":
-            return _with_results(db, row, answer, filed, found)
+            outcome = _with_results(db, row, answer, filed, found)
+            return outcome, found.candidate if outcome in ("read", "held") else ""
         outcome = _without_results(db, reading_id, answer)
         if outcome in (ReadingState.REFUSED, ReadingState.FAILED):
             after = readings.get(db, reading_id)
             serving.observe(db, after, {**answer, "outcome": outcome, "code": after["code"]}, found)
-        return outcome
+        return outcome, ""
 
-    outcome = bench.store.database.insist(work)
+    outcome, candidate = bench.store.database.insist(work)
     READINGS.labels(outcome=outcome, code=answer.get("code", "")).inc()
     log.info("A reading ended", outcome=outcome, code=answer.get("code", ""))
-    return outcome
+    return outcome, candidate
 
 
 def _with_results(
@@ -252,11 +250,6 @@ def _with_results(
         return "read"
     _forget(reading_id, answer)
     return outcome
-
-
-def _is_open(reading_id: str) -> bool:
-    row = at_bench().store.database.insist(lambda db: readings.find(db, reading_id))
-    return row is not None and row["state"] in _OPEN
 
 
 def _forget(reading_id: str, answer: dict[str, Any]) -> None:

@@ -1,11 +1,12 @@
 """How long a viewer takes from its address to the first image, to the segmentation, and to all images, on this machine.
 
-    python bench/viewer.py [--slices 300] [--runs 3]
+    python bench/viewer.py [--slices 300] [--runs 3] [--look 5]
 
 A phantom of 512 x 512 is read by a node on this machine, and opened in Chromium, which draws by software here: with a graphics
-card the browser's own part is shorter. `first` is a browser that was never here, `later` the same one again, with the cache on
-disk that a reader's browser has. An image is there when its pixels are seen. Other work on the machine counts; its load is
-printed beside the figures.
+card the browser's own part is shorter. `first` is a browser that was never here and is given the viewer's address, `later` the
+same one again, with the cache on disk that a reader's browser has. `by page` is a browser that was never here, on the page of
+the study: once the browser makes the viewer ready, the page is looked at for so long, and the link to the images followed. An
+image is there when its pixels are seen. Other work on the machine counts; its load is printed beside the figures.
 """
 
 import argparse
@@ -32,26 +33,9 @@ from pneumoscope.node import viewer
 from pneumoscope.output import write_all
 from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
 from servers import node, wait_for
+from tabs import NOTE_PAINTED, chromium_tab
 
 PATIENCE_MS = 600_000
-#: Notes when the middle of the view first holds an image: words over it are there earlier.
-NOTE_PAINTED = """(() => {
-  const side = 32, pen = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
-  const look = () => {
-    const canvas = document.querySelector(".cornerstone-canvas");
-    if (canvas?.width > 0 && canvas.height > 0) {
-      pen.clearRect(0, 0, side, side);
-      pen.drawImage(canvas, 0, 0, side, side);
-      const middle = pen.getImageData(side / 4, side / 4, side / 2, side / 2).data;
-      if (middle.filter((value, at) => at % 4 === 0 && value > 60).length > 20) {
-        window.paintedAt = Date.now();
-        return;
-      }
-    }
-    setTimeout(look, 20);
-  };
-  look();
-})()"""
 
 
 def seconds_of(context: BrowserContext, url: str, slices: int) -> dict[str, float]:
@@ -74,10 +58,24 @@ def seconds_of(context: BrowserContext, url: str, slices: int) -> dict[str, floa
     return {"first image": first, "segmentation": drawn, "all images": arrived[-1] - begun, "frames fetched": len(arrived)}
 
 
+def by_page_s(profile: Path, page: str, *, look_s: float) -> float:
+    """From the click on the page of a study to the first image, seconds."""
+    with chromium_tab(profile, ARGUMENTS + QUIET) as tab:
+        tab.open(page)
+        wait_for(lambda: tab.evaluate_ready("true"), what="the viewer to be made ready")
+        time.sleep(look_s)
+        tab.evaluate_ready(NOTE_PAINTED)
+        clicked = time.time()
+        tab.evaluate("document.querySelector('.ahead').click()")
+        wait_for(lambda: tab.evaluate("window.paintedAt"), seconds=PATIENCE_MS / 1000, what="the image", every_s=0.1)
+        return float(tab.evaluate("window.paintedAt")) / 1000 - clicked
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--look", type=float, default=5.0, metavar="SECONDS", help="at the page of the study, before the click")
     given = parser.parse_args()
     viewer.install()
     table = Table("visit", "load", "first image, s", "segmentation, s", "all images, s", "frames fetched")
@@ -105,6 +103,10 @@ def main() -> None:
                     found = seconds_of(context, url, given.slices)
                     table.add_row(f"{number + 1} {kind}", f"{load:.1f}", *(f"{value:.1f}" for value in found.values()))
                 context.close()
+        for number in range(given.runs):
+            load = os.getloadavg()[0]
+            first_s = by_page_s(Path(name) / f"page {number}", f"{running.url}/studies/{uid}", look_s=given.look)
+            table.add_row(f"{number + 1} by page", f"{load:.1f}", f"{first_s:.1f}")
     Console().print(table)
 
 

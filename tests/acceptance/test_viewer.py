@@ -21,6 +21,7 @@ from pneumoscope.output import write_all
 from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
 from servers import Node, wait_for
 from servers import node as running_node
+from tabs import NOTE_PAINTED, chromium_tab
 
 pytestmark = pytest.mark.soak
 
@@ -173,6 +174,37 @@ def test_an_overlay_that_does_not_come_is_told_of(page, study: str, node: Node, 
     assert said.is_visible()
     picture(alone, "viewer-overlay-lost")
     context.close()
+
+
+def test_the_viewer_is_ready_before_it_is_asked_for(study: str, node: Node, installed: None, tmp_path: Path) -> None:
+    headers = "performance.getEntriesByType('resource').filter((one) => one.name.endsWith('/metadata')).length"
+    activation = "performance.getEntriesByType('navigation')[0].activationStart"
+    with chromium_tab(tmp_path / "profile", ARGUMENTS + QUIET) as tab:
+        tab.open(f"{node.url}/studies/{study}")
+        wait_for(
+            lambda: tab.evaluate_ready(headers), seconds=PATIENCE_MS / 1000, what="the viewer to be made ready", every_s=0.2
+        )
+        assert tab.evaluate_ready("document.prerendering")
+        tab.evaluate(f"document.querySelector('a[href$=\"{study}\"].ahead').click()")
+        wait_for(lambda: tab.evaluate("location.pathname") == "/viewer/viewer", seconds=PATIENCE_MS / 1000, what="the viewer")
+        assert tab.evaluate(activation) > 0, "it is the page that was made ready"
+        tab.evaluate(NOTE_PAINTED)
+        wait_for(lambda: tab.evaluate("window.paintedAt"), seconds=PATIENCE_MS / 1000, what="the image", every_s=0.2)
+
+
+def test_a_viewer_that_was_made_ready_is_thrown_away_when_the_study_changes(
+    study: str, node: Node, installed: None, tmp_path: Path
+) -> None:
+    with chromium_tab(tmp_path / "profile", ARGUMENTS + QUIET) as tab:
+        tab.open(f"{node.url}/studies/{study}")
+        ready = "document.prerendering"
+        wait_for(lambda: tab.evaluate_ready(ready), seconds=PATIENCE_MS / 1000, what="the viewer ready", every_s=0.2)
+        answer = httpx.post(f"{node.url}/studies/{study}/read", headers={"X-Requested-With": "pneumoscope"})
+        assert answer.status_code == 303
+        wait_for(
+            lambda: tab.evaluate_ready(ready) is None, seconds=PATIENCE_MS / 1000, what="it to be thrown away", every_s=0.2
+        )
+        assert not tab.evaluate("document.getElementById('changed').hidden")
 
 
 def picture(page, name: str) -> None:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pneumoscope.codes import severity
 from pneumoscope.results.diagrams import BAND_FILLS, LUNG_PATHS
 from pneumoscope.results.words import parse_date, person_names
-from pneumoscope.server import serving
+from pneumoscope.server import ahead, serving
 from pneumoscope.server.comfort import THEMES, language_of, theme_of
 from pneumoscope.server.journal import visitor_of
 from pneumoscope.server.language import LANGUAGES, current, say, say_many, sentences, speaking, vocabulary
@@ -113,6 +113,7 @@ def environment(loader: BaseLoader) -> Environment:
         "languages": LANGUAGES.values(),
         "themes": THEMES,
         "lungs": LUNG_PATHS,
+        "ahead": Markup(ahead.RULES),  # noqa: S704 - our own words
     }
     return environment
 

@@ -1,6 +1,9 @@
 """Pages, programs' interface, upload, health and metrics of a real server."""
 
+import base64
+import hashlib
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -76,6 +79,17 @@ def test_the_page_of_a_study_has_everything_about_it(node: Node, study: str, ref
         assert text in page, text
     assert "Another object came under this UID." in httpx.get(f"{node.url}/studies/{refused}").text
     assert httpx.get(f"{node.url}/studies/1.2.3").status_code == 404
+
+
+def test_the_viewer_is_made_ready_by_rules_that_the_policy_admits(node: Node, study: str, refused: str) -> None:
+    answer = httpx.get(f"{node.url}/studies/{study}")
+    (rules,) = re.findall(r'<script type="speculationrules" id="ahead">(.*?)</script>', answer.text)
+    (one,) = json.loads(rules)["prerender"]
+    (made_ready,) = re.findall(rf'<a class="[^"]*\b{one["where"]["selector_matches"][1:]}\b[^"]*" href="([^"]*)"', answer.text)
+    assert made_ready == f"/viewer/viewer?StudyInstanceUIDs={study}"
+    digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}';" in answer.headers["Content-Security-Policy"]
+    assert "speculationrules" not in httpx.get(f"{node.url}/studies/{refused}").text
 
 
 def test_a_page_is_asked_for_in_numbers_that_do_not_grow(node: Node) -> None:

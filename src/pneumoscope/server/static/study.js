@@ -22,6 +22,8 @@ listen(async () => {
   if (!answer?.ok) return;
   const { mark } = await answer.json();
   if (mark === changed.dataset.mark) { changed.hidden = true; return; }
-  if (changed.dataset.settled) changed.hidden = false;
-  else location.reload();
+  if (changed.dataset.settled) {
+    changed.hidden = false;
+    document.getElementById("ahead")?.remove(); // the viewer that was made ready shows the study as it was
+  } else location.reload();
 });

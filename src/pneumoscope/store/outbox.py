@@ -71,11 +71,21 @@ def of_reading(db: sa.Connection, reading_id: str, *, of_reviews: bool = False) 
     return list(db.execute(query).mappings())
 
 
-def anything_due(db: sa.Connection, *, patience: timedelta) -> bool:
-    """Whether there is something to send, or a commitment that did not come."""
+def anything_due(db: sa.Connection, *, process_id: str, busy: Sequence[str], patience: timedelta) -> bool:
+    """Whether there is something to send, a commitment that did not come, or something that this process left."""
     waits = (delivery.c.state == DeliveryState.WAITING) & (delivery.c.due_at <= now())
     late = (delivery.c.state == DeliveryState.PENDING) & (delivery.c.due_at < now() - patience)
-    return db.execute(sa.select(delivery.c.id).where(waits | late).limit(1)).first() is not None
+    left = sa.and_(*_left(process_id, busy))
+    return db.execute(sa.select(delivery.c.id).where(waits | late | left).limit(1)).first() is not None
+
+
+def _left(process_id: str, busy: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    """What a living process was sending and sends no more: it met a fault of ours."""
+    return (
+        delivery.c.process_id == process_id,
+        delivery.c.state == DeliveryState.SENDING,
+        delivery.c.destination.not_in(busy),
+    )
 
 
 def claim(db: sa.Connection, *, process_id: str, busy: Sequence[str], limit: int = 8) -> list[sa.RowMapping]:
@@ -151,6 +161,12 @@ def release(db: sa.Connection, process_id: str) -> int:
         .values(state=DeliveryState.WAITING, due_at=now())
     )
     return done.rowcount
+
+
+def put_back(db: sa.Connection, *, process_id: str, busy: Sequence[str]) -> None:
+    """What this process left, of all but the destinations that it is ``busy`` with, is tried again later."""
+    for delivery_id in list(db.execute(sa.select(delivery.c.id).where(*_left(process_id, busy))).scalars()):
+        postpone(db, delivery_id, code="bug", message="Its sending ended by a fault of ours.")
 
 
 def answer(db: sa.Connection, transaction_uid: str, *, committed: bool) -> sa.RowMapping | None:

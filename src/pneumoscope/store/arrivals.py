@@ -139,7 +139,11 @@ def file_images(db: sa.Connection, objects: Iterable[Filed]) -> set[str]:
 
     A study's revision grows by one for every call that brings it something new that is not a result of ours.
     """
+    objects = list(objects)
     fresh: dict[str, list[Filed]] = {}
+    # a study that is just being removed is waited for, and then begins anew with what came
+    ours = study.c.StudyInstanceUID.in_({item.study.StudyInstanceUID for item in objects})
+    db.execute(sa.select(study.c.StudyInstanceUID).where(ours).order_by(study.c.StudyInstanceUID).with_for_update())
     for item in objects:
         values = {column.name: _value(item, column.name) for column in image.columns}
         if _insert_new(db, image, values):

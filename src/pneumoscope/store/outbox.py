@@ -90,13 +90,16 @@ def _left(process_id: str, busy: Sequence[str]) -> tuple[sa.ColumnElement[bool],
 
 def claim(db: sa.Connection, *, process_id: str, busy: Sequence[str], limit: int = 8) -> list[sa.RowMapping]:
     """Take what is due, at most one for each destination that is not ``busy``, so that a slow one holds up no other."""
-    query = sa.select(delivery).where(delivery.c.state == DeliveryState.WAITING, delivery.c.due_at <= now())
-    chosen: dict[str, sa.RowMapping] = {}
-    for row in db.execute(query.order_by(delivery.c.due_at).limit(200)).mappings():
-        if row["destination"] not in busy and len(chosen) < limit:
-            chosen.setdefault(row["destination"], row)
+    due = (delivery.c.state == DeliveryState.WAITING, delivery.c.due_at <= now())
+    chosen: list[sa.RowMapping] = []
+    while len(chosen) < limit:
+        others = delivery.c.destination.not_in([*busy, *(row["destination"] for row in chosen)])
+        first = sa.select(delivery).where(*due, others).order_by(delivery.c.due_at).limit(1)
+        if (row := db.execute(first).mappings().first()) is None:
+            break
+        chosen.append(row)
     taken = []
-    for row in chosen.values():
+    for row in chosen:
         # noted before anything is sent: a fast peer answers a commitment before the sending is over
         transaction_uid = f"2.25.{uuid.uuid4().int}"
         done = db.execute(

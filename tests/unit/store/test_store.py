@@ -379,3 +379,16 @@ def test_an_image_that_comes_while_its_study_is_removed_is_of_a_study_that_waits
         images = 1 if first == "removal" else 2
         assert (arriving.StudyInstanceUID, arriving.images) == (UID, images)
         assert len(db.execute(sa.select(metadata.tables["series"])).all()) == 1
+
+
+def test_what_is_due_for_one_destination_hides_nothing_that_is_due_for_another(database: Database) -> None:
+    arrive(database, 1)
+    reading_id = take(database)
+    with database.begin() as db:
+        for turn in range(300):
+            outbox._add(db, reading_id, "", "slow", turn=turn)
+        outbox.post(db, reading_id, ["other"])
+        claimed = outbox.claim(db, process_id="w", busy=())
+        assert {row["destination"] for row in claimed} == {"slow", "other"}
+        db.execute(metadata.tables["delivery"].update().values(state=DeliveryState.WAITING))
+        assert [row["destination"] for row in outbox.claim(db, process_id="w", busy=("slow",))] == ["other"]

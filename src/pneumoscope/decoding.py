@@ -8,12 +8,21 @@ import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import HTJ2K, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, HTJ2KLossless, HTJ2KLosslessRPCL
+from pydicom.pixels.utils import get_j2k_parameters, pixel_array
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+)
 
 from pneumoscope.records import Instance
 
 HTJ2K_SYNTAXES = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
+JPEG_2000_SYNTAXES = (*HTJ2K_SYNTAXES, JPEG2000, JPEG2000Lossless)
 #: Air. Paddings below it (-2048, -3024, ...) stand for places the scanner did not see and count as air.
 AIR_HU = -1024
 MAX_HU = 32767
@@ -28,6 +37,10 @@ DECODE_FAULTS = (
 
 def decode_hu(instance: Instance) -> NDArray[np.int16]:
     """(row, column) HU of one instance, clipped to what air and int16 allow. Raises one of ``DECODE_FAULTS``."""
+    if instance.HighBit not in (None, instance.BitsStored - 1):  # PS3.5 8.1.1; some mean it and some do not
+        raise ValueError("the header contradicts itself on which bits hold the pixels")
+    if instance.TransferSyntaxUID in JPEG_2000_SYNTAXES:
+        _check_sign(instance)
     if instance.pixel_offset is not None:
         raw = _plain(instance)
     elif instance.TransferSyntaxUID in HTJ2K_SYNTAXES:  # beyond GDCM
@@ -42,6 +55,18 @@ def decode_hu(instance: Instance) -> NDArray[np.int16]:
     if raw.shape != (instance.Rows, instance.Columns):
         raise ValueError("pixel data of another size than announced")
     return _to_hu(raw, instance)
+
+
+def _check_sign(instance: Instance) -> None:
+    """Values of a codestream that has a sign where the header has none, or the reverse, are anybody's guess (PS3.5 8.2.4)."""
+    told = get_j2k_parameters(_frame(pydicom.dcmread(instance.path), instance))
+    if told and told["is_signed"] != bool(instance.PixelRepresentation):
+        raise ValueError("the header contradicts the codestream on whether pixels have a sign")
+
+
+def _frame(dataset: pydicom.Dataset, instance: Instance) -> bytes:
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    return get_frame(dataset.PixelData, instance.frame_index or 0, number_of_frames=frames)
 
 
 def _plain(instance: Instance) -> NDArray[np.generic]:
@@ -74,7 +99,6 @@ def _compressed(path: Path, instance: Instance) -> NDArray[np.generic]:
 def _compressed_frame(instance: Instance) -> NDArray[np.generic]:
     """One encapsulated frame, by way of a single-frame file of its own: of many, or of MONOCHROME1, which SimpleITK inverts."""
     dataset = pydicom.dcmread(instance.path)
-    frame = get_frame(dataset.PixelData, instance.frame_index or 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
     single = pydicom.Dataset()
     for keyword in (
         *("SOPInstanceUID", "SamplesPerPixel", "Rows", "Columns"),
@@ -84,7 +108,7 @@ def _compressed_frame(instance: Instance) -> NDArray[np.generic]:
     single.PhotometricInterpretation = "MONOCHROME2"  # which way up the values are shown does not matter
     single.SOPClassUID = pydicom.uid.CTImageStorage
     single.RescaleSlope, single.RescaleIntercept = 1, 0
-    single.PixelData = pydicom.encaps.encapsulate([frame])
+    single.PixelData = pydicom.encaps.encapsulate([_frame(dataset, instance)])
     single["PixelData"].is_undefined_length = True
     single.file_meta = pydicom.dataset.FileMetaDataset()
     single.file_meta.TransferSyntaxUID = pydicom.uid.UID(instance.TransferSyntaxUID)

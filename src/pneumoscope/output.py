@@ -39,12 +39,12 @@ def write_all(parcels: Iterable[Parcel], folder: Path) -> None:
         for parcel in parcels:
             _write(partial / parcel.name, parcel.content)
         partial.chmod(0o755)
-        _keep_names(partial)
+        sync(partial)
         old = partial.with_name(partial.name + "-old")
         if folder.exists():
             folder.rename(old)
         partial.rename(folder)
-        _keep_names(folder.parent)
+        sync(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except OSError as fault:
         shutil.rmtree(partial, ignore_errors=True)
@@ -61,9 +61,9 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())  # some file systems tell of a full disk only now
 
 
-def _keep_names(folder: Path) -> None:
-    """Have the names in a folder outlive a power cut, where its file system can be asked for that."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, outlive a power cut, where its file system can do so. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as fault:

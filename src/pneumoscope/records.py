@@ -79,6 +79,7 @@ class Instance:
     PhotometricInterpretation: str = ""
     BitsAllocated: int = 16
     BitsStored: int = 16
+    HighBit: int | None = None
     PixelRepresentation: int = 0
     RescaleSlope: float | None = None
     RescaleIntercept: float | None = None

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 
 import structlog
 
@@ -35,6 +36,7 @@ def set_up(settings: Settings, *, kind: str) -> None:
     structlog.contextvars.bind_contextvars(process=kind, pid=os.getpid())
     # libraries write through logging; of theirs only warnings are wanted, and never their arguments, which may be a patient's
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(name)s %(levelname)s", force=True)
+    threading.excepthook = _tell_of_thread
     _give_memory_back()
     if os.environ.get(SUPERVISED_VARIABLE):
         die_with_parent(signal.SIGTERM)
@@ -56,6 +58,13 @@ def _only_the_kind_of_fault(_logger: object, _name: str, event: structlog.typing
     if isinstance(fault, BaseException):
         event["fault"] = type(fault).__name__
     return event
+
+
+def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Not by a traceback, whose last line may quote a patient."""
+    structlog.get_logger().error(
+        "A thread ended by a fault of ours", thread=ended.thread and ended.thread.name, exc_info=ended.exc_value
+    )
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:

@@ -47,6 +47,58 @@ def test_compressed_frames_are_decoded(tmp_path: Path, syntax: pydicom.uid.UID) 
     assert same(loaded(save(ds, tmp_path / "compressed.dcm")), loaded(plain))
 
 
+def item(**elements: object) -> pydicom.Dataset:
+    made = pydicom.Dataset()
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return made
+
+
+AGENT = item(CodeValue="C-B0322", CodingSchemeDesignator="SRT", CodeMeaning="Iohexol", ContrastBolusAgentNumber=1)
+
+
+@pytest.mark.parametrize(
+    ("administered", "detected", "warned"), [("YES", "", True), ("NO", "YES", True), ("NO", "NO", False), ("NO", "", False)]
+)
+@pytest.mark.parametrize("where", ["shared", "frames"])
+def test_contrast_that_frames_were_taken_with_is_told_of(
+    tmp_path: Path, where: str, administered: str, detected: str, warned: bool
+) -> None:
+    ds = pydicom.dcmread(make_enhanced(slices(), tmp_path / "enhanced.dcm"))
+    ds.ContrastBolusAgentSequence = [AGENT]
+    usage = item(ContrastBolusAgentNumber=1, ContrastBolusAgentAdministered=administered, ContrastBolusAgentDetected=detected)
+    groups = ds.SharedFunctionalGroupsSequence if where == "shared" else ds.PerFrameFunctionalGroupsSequence[12:]
+    for group in groups:
+        group.ContrastBolusUsageSequence = [usage]
+    if where == "frames":
+        for group in ds.PerFrameFunctionalGroupsSequence[:12]:
+            group.ContrastBolusUsageSequence = [item(ContrastBolusAgentNumber=1, ContrastBolusAgentAdministered="NO")]
+    save(ds, tmp_path / "enhanced.dcm")
+    assert ("contrast" in {notice.code for notice in loaded(tmp_path).notices}) == warned
+
+
+def test_an_agent_is_contrast_where_frames_say_nothing_of_it(tmp_path: Path) -> None:
+    ds = pydicom.dcmread(make_enhanced(slices(), tmp_path / "enhanced.dcm"))
+    assert "contrast" not in {notice.code for notice in loaded(tmp_path).notices}
+    ds.ContrastBolusAgentSequence = [AGENT]
+    save(ds, tmp_path / "enhanced.dcm")
+    assert "contrast" in {notice.code for notice in loaded(tmp_path).notices}
+
+
+@pytest.mark.parametrize("agent", ["OMNIPAQUE", ""])
+def test_contrast_of_legacy_converted_ct_is_told_of(tmp_path: Path, agent: str) -> None:
+    sources = []
+    for k in range(24):
+        single = make_slice(k, ContrastBolusAgent=agent, PositionReferenceIndicator="", PatientBirthDate="", PatientSex="O")
+        single.ReferringPhysicianName = single.AccessionNumber = single.Manufacturer = ""
+        sources.append(single)
+    converted = LegacyConvertedEnhancedCTImage(
+        sources, series_instance_uid=f"{ROOT}.8", series_number=8, sop_instance_uid=f"{ROOT}.8.1", instance_number=1
+    )
+    converted.save_as(tmp_path / "converted.dcm")
+    assert ("contrast" in {notice.code for notice in loaded(tmp_path).notices}) == bool(agent)
+
+
 def test_legacy_converted_ct_is_read(tmp_path: Path) -> None:
     """Converted by highdicom, whose functional groups are not of our making."""
     write_dicom(

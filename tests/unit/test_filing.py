@@ -3,7 +3,7 @@
 import errno
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -386,3 +386,31 @@ def test_a_sequence_of_private_items_is_no_hindrance(store: Store, spool: Spool,
     item.CodeValue = "1"
     put(spool, tmp_path, make_slice(0, ProcedureCodeSequence=Sequence([item])))
     assert file(store, spool) == ["filed"]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_patient_id_of_any_length_is_filed_or_set_aside(store: Store, spool: Spool, tmp_path: Path) -> None:
+    digest = "".join(chr(0x4E00 + number) for number in os.urandom(1500))  # what an index cannot compress
+    put(spool, tmp_path, make_slice(0, PatientID=digest), make_slice(1), make_slice(2, PatientName="X" * 60))
+    assert sorted(file(store, spool)) == ["damaged-header", "filed", "filed"]
+
+
+def test_an_object_that_cannot_be_filed_by_a_fault_of_ours_is_set_aside_and_keeps_no_other(
+    store: Store, spool: Spool, tmp_path: Path
+) -> None:
+    bad = str(make_slice(1).SOPInstanceUID)
+
+    class Faulty(FolderStore):
+        def bring(self, sources: Mapping[str, Path]) -> None:
+            if any(f"/{bad}-" in key for key in sources):
+                raise ValueError
+            super().bring(sources)
+
+    faulty = Store(database=store.database, files=Faulty(store.files.root))
+    put(spool, tmp_path, *(make_slice(k) for k in range(3)))
+    assert sorted(file(faulty, spool)) == ["bug", "filed", "filed"]
+    (aside,) = rows(store, set_aside)
+    assert (aside["SOPInstanceUID"], aside["StudyInstanceUID"]) == (bad, str(make_slice(1).StudyInstanceUID))
+    put(spool, tmp_path, make_slice(1))
+    assert file(store, spool) == ["filed"], "sent again once it is mended"

@@ -14,6 +14,8 @@ from pneumoscope.records import Priority, is_uid
 
 #: More than any text that the node files by; what is longer was made to fill the database.
 MAX_TEXT_CHARACTERS = 4096
+#: A Patient ID is found by an index, and PostgreSQL's take no entry of more than 2,704 bytes.
+MAX_PATIENT_ID_BYTES = 2048
 #: More than any File Meta Information; what is longer is private and was made to mislead.
 _META_BYTES = 64 * 1024
 
@@ -76,6 +78,8 @@ def _fault(path: Path, header: Header) -> str:
         return "bad-uid"
     texts = (*vars(header.study).values(), *(value for value in vars(one).values() if isinstance(value, str)))
     if max(map(len, texts)) > MAX_TEXT_CHARACTERS or not is_uid(one.SOPClassUID) or not is_uid(one.TransferSyntaxUID):
+        return "damaged-header"
+    if len(header.study.PatientID.encode()) > MAX_PATIENT_ID_BYTES:
         return "damaged-header"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's quote values, which may be a patient's

@@ -6,7 +6,7 @@ A crash between any two of these loses nothing and doubles nothing: what is file
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ from pneumoscope.filing.examine import Rule
 from pneumoscope.filing.opener import opener
 from pneumoscope.filing.spool import Spool
 from pneumoscope.intake.headers import Header
+from pneumoscope.loops import is_of_the_machine
 from pneumoscope.records import Instance, Priority
 from pneumoscope.series.rules import CT_CLASSES
 from pneumoscope.store import Store, arrivals, studies
@@ -81,9 +82,28 @@ def file_waiting(
     outcomes: list[Outcome] = []
     waiting = spool.waiting(arrival_id)
     for start in range(0, len(waiting), BATCH):
-        batch = _Batch(store, arrival_id, settings)
-        outcomes += batch.file(_examined(waiting[start : start + BATCH], settings, priority))
+        candidates = _examined(waiting[start : start + BATCH], settings, priority)
+        try:
+            outcomes += _Batch(store, arrival_id, settings).file(candidates)
+        except Exception as fault:
+            if is_of_the_machine(fault):
+                raise
+            for candidate in candidates:
+                outcomes += _file_alone(store, arrival_id, settings, candidate)
     return outcomes
+
+
+def _file_alone(store: Store, arrival_id: str, settings: Settings, candidate: _Candidate) -> list[Outcome]:
+    """What cannot be filed by a fault of ours is set aside, and keeps nothing else from being filed."""
+    if not candidate.path.exists():  # filed before the fault was met
+        return []
+    try:
+        return _Batch(store, arrival_id, settings).file([candidate])
+    except Exception as fault:
+        if is_of_the_machine(fault):
+            raise
+        log.error("An object cannot be filed by a fault of ours", arrival_id=arrival_id, exc_info=True)
+    return _Batch(store, arrival_id, settings).file([replace(candidate, header=candidate.header._replace(fault="bug"))])
 
 
 def _examined(paths: Sequence[Path], settings: Settings, priority: Priority) -> list[_Candidate]:
@@ -111,6 +131,7 @@ REASONS = {
     "not-an-image": "It has no SOP class that can be filed.",
     "dicomdir": "It is a DICOMDIR, which is a list and no object of a study.",
     "no-permission": "It cannot be opened.",
+    "bug": "It could not be filed by a fault of ours; it may be sent again.",
 }
 
 

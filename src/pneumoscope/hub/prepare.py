@@ -1,23 +1,15 @@
 """What a hub keeps, brought up to date before it serves: folder, database, certificates. It has no queue of readings."""
 
 from pneumoscope.config import Hub, Settings
-from pneumoscope.errors import OperatorNeeded
 from pneumoscope.fleet.messages import Limits, Policy
 from pneumoscope.hub.authority import Authority
-from pneumoscope.opening import open_store
+from pneumoscope.opening import make_folders, open_store
 from pneumoscope.store import Store
 
 
 def prepare(settings: Settings) -> Store:
     """The store, made where it is not there. Raises OperatorNeeded."""
-    kept = settings.cache if settings.bucket.url else settings.objects
-    try:
-        for folder in (settings.node.folder, kept):
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)
-    except OSError as fault:
-        what = f"{fault.filename or settings.node.folder}: {fault.strerror}"
-        raise OperatorNeeded(f"The hub's folder cannot be made or written: {what}.", code="store-unwritable") from fault
+    make_folders(settings)
     return open_store(settings)
 
 

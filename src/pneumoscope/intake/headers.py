@@ -55,11 +55,14 @@ _INTEGERS = (
     "SamplesPerPixel",
     "BitsAllocated",
     "BitsStored",
+    "HighBit",
     "PixelRepresentation",
     "PixelPaddingValue",
 )
 _REALS = ("RescaleSlope", "RescaleIntercept", "SliceThickness", "KVP")
 _VECTORS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+#: Where it is not said which contrast agent it was.
+_SOME_AGENT = "unnamed"
 #: What an Integer String may hold (PS3.5 6.2), and a database's integer. Some stations write a date and time as a number.
 _INTEGER_RANGE = range(-(2**31), 2**31)
 #: Beyond any number that a scanner writes; what is larger, or none at all, was damaged or made to do damage.
@@ -76,6 +79,7 @@ _TAGS: list[Any] = [
         "ImageType",
         "ConvolutionKernel",
         "NumberOfFrames",
+        "ContrastBolusAgentSequence",
         "SharedFunctionalGroupsSequence",
         "PerFrameFunctionalGroupsSequence",
     )
@@ -140,6 +144,7 @@ def _to_nouns(path: Path, dataset: Dataset, *, end: int, after: bytes) -> Header
         **{keyword: value for keyword in _REALS if (value := _number(dataset, keyword)) is not None},
         **{keyword: vector for keyword, n in _VECTORS.items() if (vector := _vector(dataset, keyword, n)) is not None},
     }
+    common["ContrastBolusAgent"] = _agent(dataset)
     if dataset.SOPClassUID not in MULTI_FRAME_CT:
         return Header(study=study, instances=(Instance(**common),))
     return Header(study=study, instances=_frames(dataset, common))
@@ -173,8 +178,33 @@ def _frames(dataset: Dataset, common: dict[str, Any]) -> tuple[Instance, ...]:
                 fields["RescaleType"] = text(group, "RescaleType")
             if "FrameType" in group:
                 fields["ImageType"] = tuple(str(part) for part in _multi(group, "FrameType"))
+        fields["ContrastBolusAgent"] = _agent_of_frame(fields["ContrastBolusAgent"], own, shared)
         frames.append(Instance(**fields | {"frame_index": index, "InstanceNumber": index + 1}))
     return tuple(frames)
+
+
+def _agent(dataset: Dataset) -> str:
+    """The contrast agent, by a text or a code (PS3.3 C.7.6.4, C.7.6.4b); empty for none."""
+    coded = dataset.get("ContrastBolusAgentSequence") or ()
+    return text(dataset, "ContrastBolusAgent") or next((text(item, "CodeMeaning") or _SOME_AGENT for item in coded), "")
+
+
+def _agent_of_frame(agent: str, own: Dataset, shared: Dataset) -> str:
+    """That of one frame, which says whether it was used (C.7.6.16.2.12), or kept it from a single-frame image (.2.25)."""
+    for group in (own, shared):
+        if usage := group.get("ContrastBolusUsageSequence"):
+            return (agent or _SOME_AGENT) if any(map(_was_used, usage)) else ""
+    for group, sequence in (
+        (own, "UnassignedPerFrameConvertedAttributesSequence"),
+        (shared, "UnassignedSharedConvertedAttributesSequence"),
+    ):
+        for item in group.get(sequence) or ():
+            agent = agent or _agent(item)
+    return agent
+
+
+def _was_used(usage: Dataset) -> bool:
+    return text(usage, "ContrastBolusAgentAdministered") != "NO" or text(usage, "ContrastBolusAgentDetected") == "YES"
 
 
 def text(dataset: Dataset, keyword: str) -> str:

@@ -5,6 +5,7 @@ import structlog
 
 from pneumoscope.config import Settings
 from pneumoscope.fleet.messages import Mode, Stop
+from pneumoscope.loops import Apart
 from pneumoscope.member import membership
 from pneumoscope.member.model import default_model
 from pneumoscope.store import Store, audit, service
@@ -19,20 +20,22 @@ class Stopping:
         self._settings = settings
         self._store = store
         self._model = default_model(settings)
+        self._apart = Apart("stops")
         self._over: set[str] = set()  # ids of stops that were done, or that people were told of
 
     def look(self) -> None:
         """Do what the last orders want stopped, or have people decide."""
         orders = membership.orders(membership.folder(self._settings)) if membership.is_member(self._settings) else None
-        for stop in orders.stops if orders else ():
-            if stop.id in self._over:
-                continue
-            with self._store.database.look() as db:
-                concerned = self._concerned(db, stop)
-            if concerned:
-                with self._store.database.begin() as db:
-                    self._heed(db, stop)
-                self._over.add(stop.id)
+        stops = [stop for stop in orders.stops if stop.id not in self._over] if orders else []
+        self._apart.each(stops, self._do, key=lambda stop: stop.id)
+
+    def _do(self, stop: Stop) -> None:
+        with self._store.database.look() as db:
+            concerned = self._concerned(db, stop)
+        if concerned:
+            with self._store.database.begin() as db:
+                self._heed(db, stop)
+            self._over.add(stop.id)
 
     def _concerned(self, db: sa.Connection, stop: Stop) -> bool:
         """Whether the model serves here, or is tried."""

@@ -6,6 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope.config import Role, Settings
 from pneumoscope.errors import OperatorNeeded
+from pneumoscope.opening import make_folders
 from pneumoscope.store import Database, accounts, audit, passwords
 
 #: The account that a new node has.
@@ -14,14 +15,7 @@ FIRST = "admin"
 
 def prepare(settings: Settings) -> None:
     """Bring everything that is kept up to date. Raises OperatorNeeded."""
-    try:
-        kept = settings.cache if settings.bucket.url else settings.objects
-        for folder in (settings.node.folder, kept, settings.spool):
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)  # patients' data
-    except OSError as fault:
-        what = f"{fault.filename or settings.node.folder}: {fault.strerror}"
-        raise OperatorNeeded(f"The node's folder cannot be made or written: {what}.", code="store-unwritable") from fault
+    make_folders(settings, settings.spool)
     database = Database(settings.database_url)
     database.migrate()
     database.close()

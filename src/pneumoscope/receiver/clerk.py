@@ -4,15 +4,18 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from queue import Empty
 
+import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pneumoscope.errors import PneumoscopeError
 from pneumoscope.filing.objects import file_waiting
+from pneumoscope.loops import REST_S, is_of_the_machine
 from pneumoscope.receiver import commitment
-from pneumoscope.receiver.house import House
+from pneumoscope.receiver.house import Entry, House
 from pneumoscope.receiver.metrics import FILING, RECEIVED
 from pneumoscope.records import Priority
 from pneumoscope.store import arrivals, audit, processes
@@ -20,7 +23,7 @@ from pneumoscope.store import arrivals, audit, processes
 #: While an association is open its objects are filed in batches at most so far apart.
 FILE_EVERY_S = 0.3
 #: So long nothing is filed after the file store was found to be away or full; all stays in the spool.
-REST_S = 2.0
+STORE_REST_S = 2.0
 log = structlog.get_logger()
 
 
@@ -33,6 +36,7 @@ class Clerk:
         self._filed_s = 0.0
         self._fault: PneumoscopeError | None = None
         self._rest_until_s = 0.0
+        self._resting: dict[str, tuple[float, Exception]] = {}  # arrivals that met a fault of ours
 
     def file(self) -> None:
         """File arrivals that are over and close them; now and then those that go on. Raises the last fault met."""
@@ -49,16 +53,23 @@ class Clerk:
             faults += self._file_the_rest()
             self._filed_s = time.monotonic()
         for fault in filter(None, faults):
-            raise fault
+            raise fault.with_traceback(None)
 
     def _attempt(self, arrival_id: str, work: Callable[[str], None]) -> Exception | None:
-        """One arrival that cannot be filed holds up no other; it is tried again."""
+        """One arrival that cannot be filed holds up no other; it is tried again, after a fault of ours only much later."""
+        until_s, met = self._resting.get(arrival_id, (0.0, None))
+        if time.monotonic() < until_s:
+            return met
+        self._resting.pop(arrival_id, None)
         try:
             work(arrival_id)
         except PneumoscopeError as fault:
-            self._fault, self._rest_until_s = fault, time.monotonic() + REST_S
+            self._fault, self._rest_until_s = fault, time.monotonic() + STORE_REST_S
             return fault
-        except (SQLAlchemyError, OSError) as fault:
+        except Exception as fault:
+            if not is_of_the_machine(fault):
+                log.error("An arrival met a fault of ours and waits; the others go on", arrival_id=arrival_id, exc_info=True)
+                self._resting[arrival_id] = (time.monotonic() + REST_S, fault)
             return fault
         return None
 
@@ -114,10 +125,21 @@ class Clerk:
         try:
             with self._house.store.database.begin() as db:
                 for entry in waiting:
-                    audit.record(db, **vars(entry))
+                    self._record(db, entry)
         except SQLAlchemyError:
             entries.extendleft(reversed(waiting))
             raise
+
+    def _record(self, db: sa.Connection, entry: Entry) -> None:
+        """One that the database cannot take keeps no other from the trail, and is told of there."""
+        try:
+            with db.begin_nested():
+                audit.record(db, **vars(entry))
+        except Exception as fault:
+            if is_of_the_machine(fault):
+                raise
+            log.error("An entry cannot be written into the audit trail as it is", exc_info=True)
+            audit.record(db, **vars(replace(entry, actor="", StudyInstanceUID="", detail="The entry could not be written.")))
 
     def answer(self) -> None:
         """Answer storage commitments."""

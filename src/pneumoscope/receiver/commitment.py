@@ -16,6 +16,7 @@ from pneumoscope import tracing
 from pneumoscope.config import Sender
 from pneumoscope.delivery.mended import Entity
 from pneumoscope.errors import OperatorNeeded
+from pneumoscope.loops import is_of_the_machine
 from pneumoscope.receiver.admission import Rejection, admit, answer_tls
 from pneumoscope.receiver.house import Caller, House
 from pneumoscope.records import is_uid
@@ -85,7 +86,13 @@ def answer_due(house: House) -> None:
         sender = admit(
             house.settings.dicom, calling=row["sender"], called=house.settings.dicom.ae_title, address=row["address"]
         )
-        code = _answer(house, row["transaction_uid"], row["items"], row["sender"], row["address"], sender)
+        try:
+            code = _answer(house, row["transaction_uid"], row["items"], row["sender"], row["address"], sender)
+        except Exception as fault:
+            if is_of_the_machine(fault):
+                raise
+            log.error("A storage commitment met a fault of ours", exc_info=True)
+            code = "bug"
         with house.store.database.begin() as db:
             if code:
                 commitments.postpone(db, row["id"], code=code)

@@ -10,7 +10,6 @@ import structlog
 
 from pneumoscope import telemetry, tracing
 from pneumoscope.config import Settings
-from pneumoscope.errors import PneumoscopeError
 from pneumoscope.filing.opener import opener
 from pneumoscope.filing.spool import Spool
 from pneumoscope.loops import every, steady_s, stop_event
@@ -61,7 +60,7 @@ def run(settings: Settings) -> None:
     for thread in threads:
         thread.join(timeout=5)
     clerk.note()
-    with suppress(PneumoscopeError, OSError):  # what cannot be filed now stays in the spool
+    with suppress(Exception):  # what cannot be filed now stays in the spool
         clerk.file()
     store.database.insist(lambda db: processes.bury(db, process_id), patience_s=5)
     house.children.close()

@@ -3,31 +3,47 @@
 import fcntl
 import os
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
 from pneumoscope.errors import Rejected
 from pneumoscope.filing.objects import Status, file_waiting
 from pneumoscope.intake.archive import unpack
+from pneumoscope.loops import Apart
 from pneumoscope.receiver.house import House
 from pneumoscope.store import arrivals
 
 TAKEN, REFUSED = "taken", "refused"
 _BLOCK_BYTES = 2**20
+#: Names the files beside all subfolders.
+_ROOT = ""
 log = structlog.get_logger()
 
 
+class _Seen(NamedTuple):
+    """A file's size, and since when it has it, by the monotonic clock."""
+
+    size: int
+    since_s: float
+
+
 class Watched:
-    """Files, zips and subfolders; two looks at the same size mean that nobody writes any more."""
+    """Files, zips and subfolders; two looks at the same size mean that nobody writes any more.
+
+    The files of a subfolder go together, and so do those beside it, unless they never come to rest.
+    """
 
     def __init__(self, house: House) -> None:
         assert house.settings.watched.folder is not None
         self._house = house
         self._folder = house.settings.watched.folder.absolute()
-        self._sizes: dict[Path, int] = {}
+        self._seen: dict[Path, _Seen] = {}
+        self._apart = Apart("watched")
         self._lock: int | None = None
 
     def look(self) -> None:
@@ -35,15 +51,25 @@ class Watched:
         if not self._is_ours() or not self._house.room.is_there():
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        before, self._sizes = self._sizes, dict(self._files())
+        before, moment_s = self._seen, time.monotonic()
+        self._seen = {}
+        for path, size in self._files():
+            known = before.get(path)
+            self._seen[path] = known if known and known.size == size else _Seen(size, moment_s)
         groups: dict[str, list[Path]] = defaultdict(list)
-        for path in self._sizes:
+        for path in self._seen:
             parts = path.relative_to(self._folder).parts
-            groups[parts[0] if len(parts) > 1 else ""].append(path)
-        for files in groups.values():
-            # all or nothing: a study whose first files are whole and whose last are on their way waits
-            if all(before.get(path) == self._sizes[path] for path in files):
-                self._take(files)
+            groups[parts[0] if len(parts) > 1 else _ROOT].append(path)
+        self._apart.each(groups.items(), lambda group: self._look_at(*group, moment_s), key=lambda group: group[0])
+
+    def _look_at(self, name: str, files: list[Path], moment_s: float) -> None:
+        # all or nothing: a study whose first files are whole and whose last are on their way waits
+        if all(self._seen[path].since_s < moment_s for path in files):
+            self._take(files)
+        elif name == _ROOT:  # where files are dropped without end there is never quiet
+            quiet_s = self._house.settings.arrival.quiet_s
+            if old := [path for path in files if moment_s - self._seen[path].since_s >= quiet_s]:
+                self._take(old, linger_s=quiet_s)  # the rest of their studies may be on its way
 
     def _is_ours(self) -> bool:
         if self._lock is None:
@@ -69,17 +95,23 @@ class Watched:
                 except OSError:  # gone meanwhile
                     continue
 
-    def _take(self, files: list[Path]) -> None:
+    def _take(self, files: list[Path], *, linger_s: float = 0.0) -> None:
         house = self._house
         with house.store.database.begin() as db:
             arrival_id = arrivals.open_arrival(db, process_id=house.process_id, channel="folder", sender="folder")
         house.elsewhere.add(arrival_id)
         house.spool.open(arrival_id)
+        closed = False
         try:
             spooled = {path: self._spool(path, arrival_id) for path in files}
             outcomes = file_waiting(house.store, house.spool, arrival_id, settings=house.settings)
+            if linger_s:
+                house.store.database.insist(lambda db: arrivals.close_arrival(db, arrival_id, linger_s=linger_s))
+                house.spool.remove(arrival_id)
+                closed = True
         finally:
-            house.over.put(arrival_id)  # the clerk files what is left, and closes it
+            if not closed:
+                house.over.put(arrival_id)  # the clerk files what is left, and closes it
             house.elsewhere.discard(arrival_id)
         good = {outcome.path for outcome in outcomes if outcome.status in (Status.FILED, Status.DUPLICATE, Status.OWN)}
         refused = [path for path, objects in spooled.items() if not good.intersection(objects)]

@@ -99,7 +99,7 @@ def _notices(stack: Stack) -> list[Notice]:
     if missing := missing_count(stack):
         text = f"{missing} slices are missing (largest gap {largest_gap_mm(stack):.1f} mm); volumes bridge the gap."
         notices.append(Notice(code="missing-slices", text=text))
-    if first.ContrastBolusAgent:
+    if any(i.ContrastBolusAgent for i in stack.instances):
         text = "The scan was taken with contrast, which raises the density of lung and vessels; read for scans without."
         notices.append(Notice(code="contrast", text=text))
     if any(i.TransferSyntaxUID in PERHAPS_LOSSY and i.LossyImageCompression == "01" for i in stack.instances):

@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pneumoscope.server import ahead
 from pneumoscope.server.metrics import REQUESTS, SECONDS
-from pneumoscope.server.problems import answer
+from pneumoscope.server.problems import Problem, answer
+from pneumoscope.server.timely import in_time
 
 PAGE_POLICY = (
     f"default-src 'none'; script-src 'self' {ahead.SOURCE}; connect-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -55,9 +56,12 @@ class Outer:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_on)
+            await self._app(scope, in_time(receive), send_on)
         except ClientDisconnect:
             status = status or 499
+        except Problem as fault:  # before any route was reached
+            if not status:
+                await answer(fault.status_code, fault.code, fault.detail, dict(fault.headers or {}))(scope, receive, send_on)
         except Exception:  # a process boundary: its message may hold a patient's data and goes nowhere
             log.error("A request met a fault of ours", exc_info=True)
             if not status:  # else the server closes the connection, so that the client sees its answer is not whole

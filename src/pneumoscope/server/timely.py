@@ -1,13 +1,41 @@
 """HTTP with people who say in time what they want."""
 
 import asyncio
+import time
 from typing import Any
 
+from starlette.types import Message, Receive
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pneumoscope.server.problems import Problem
 
 #: Within this time a request's headers are whole. Browsers open connections beforehand, and those of machines that vanish
 #: would stay for ever, until they are all that the server can have.
 HEADERS_S = 30.0
+#: We wait for a body so long in all, and longer by what has come of it; any line that a study is sent over is far faster.
+BODY_S, LEAST_BYTES_PER_S = 60.0, 1000.0
+
+
+def in_time(receive: Receive) -> Receive:
+    """``receive`` for a body that comes in time, however it drips. Raises Problem."""
+    waited_s, came_bytes, more = 0.0, 0, True
+
+    async def next_part() -> Message:
+        nonlocal waited_s, came_bytes, more
+        if not more:  # then it is waited for the end of the connection
+            return await receive()
+        began_s = time.monotonic()
+        try:
+            async with asyncio.timeout(BODY_S + came_bytes / LEAST_BYTES_PER_S - waited_s):
+                message = await receive()
+        except TimeoutError:
+            raise Problem(408, "too-slow", "The body came too slowly.", headers={"Connection": "close"}) from None
+        waited_s += time.monotonic() - began_s
+        came_bytes += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    return next_part
 
 
 class Timely(H11Protocol):

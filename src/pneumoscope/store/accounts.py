@@ -95,6 +95,8 @@ def note_login(db: sa.Connection, account_id: str) -> None:
 
 
 def holders(db: sa.Connection, role: str) -> set[str]:
-    """Ids of the accounts that have a role and are not shut out."""
-    rows = db.execute(sa.select(account.c.id, account.c.roles).where(~account.c.disabled))
+    """Ids of the accounts that have a role and are not shut out; until the transaction ends nobody else changes those."""
+    rows = db.execute(
+        sa.select(account.c.id, account.c.roles).where(~account.c.disabled).order_by(account.c.id).with_for_update()
+    )
     return {account_id for account_id, roles in rows if role in roles}

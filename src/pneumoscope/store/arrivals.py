@@ -143,6 +143,9 @@ def file_images(db: sa.Connection, objects: Iterable[Filed]) -> set[str]:
     found: dict[str, Filed] = {}
     for item in objects:
         found.setdefault(item.SOPInstanceUID, item)
+    # a study that is just being removed is waited for, and then begins anew with what came
+    ours = study.c.StudyInstanceUID.in_({_study_of(item) for item in found.values()})
+    db.execute(sa.select(study.c.StudyInstanceUID).where(ours).order_by(study.c.StudyInstanceUID).with_for_update())
     new = _insert_new(db, image, [_row(image, item) for item in found.values()])
     fresh = [item for uid, item in found.items() if uid in new]
     firsts = {item.SeriesInstanceUID: item for item in reversed(fresh)}

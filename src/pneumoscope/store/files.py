@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pneumoscope.errors import OperatorNeeded
+from pneumoscope.output import sync
 from pneumoscope.records import is_uid
 
 _SYNCS_AT_ONCE = 16
@@ -116,7 +117,7 @@ class FolderStore:
                 os.fsync(file.fileno())
             Path(partial).replace(target)
             for folder in self._folders_to(target):  # else a power cut takes the name, and the content with it
-                _fsync(folder)
+                sync(folder)
         except OSError as fault:
             raise explain(fault) from fault
 
@@ -170,8 +171,8 @@ class FolderStore:
         paths = [self.path(key) for key in keys]
         folders = {folder for path in paths for folder in self._folders_to(path)}
         with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
-            list(pool.map(_fsync, paths))
-            list(pool.map(_fsync, folders))
+            list(pool.map(sync, paths))
+            list(pool.map(sync, folders))
 
     def free_share(self) -> float:
         """Part of the folder's disk that is free, 0 to 1."""
@@ -197,14 +198,6 @@ def free_share(folder: Path) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     usage = shutil.disk_usage(folder)
     return usage.free / usage.total
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def explain(fault: OSError) -> OperatorNeeded:

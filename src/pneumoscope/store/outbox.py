@@ -71,22 +71,35 @@ def of_reading(db: sa.Connection, reading_id: str, *, of_reviews: bool = False) 
     return list(db.execute(query).mappings())
 
 
-def anything_due(db: sa.Connection, *, patience: timedelta) -> bool:
-    """Whether there is something to send, or a commitment that did not come."""
+def anything_due(db: sa.Connection, *, process_id: str, busy: Sequence[str], patience: timedelta) -> bool:
+    """Whether there is something to send, a commitment that did not come, or something that this process left."""
     waits = (delivery.c.state == DeliveryState.WAITING) & (delivery.c.due_at <= now())
     late = (delivery.c.state == DeliveryState.PENDING) & (delivery.c.due_at < now() - patience)
-    return db.execute(sa.select(delivery.c.id).where(waits | late).limit(1)).first() is not None
+    left = sa.and_(*_left(process_id, busy))
+    return db.execute(sa.select(delivery.c.id).where(waits | late | left).limit(1)).first() is not None
+
+
+def _left(process_id: str, busy: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    """What a living process was sending and sends no more: it met a fault of ours."""
+    return (
+        delivery.c.process_id == process_id,
+        delivery.c.state == DeliveryState.SENDING,
+        delivery.c.destination.not_in(busy),
+    )
 
 
 def claim(db: sa.Connection, *, process_id: str, busy: Sequence[str], limit: int = 8) -> list[sa.RowMapping]:
     """Take what is due, at most one for each destination that is not ``busy``, so that a slow one holds up no other."""
-    query = sa.select(delivery).where(delivery.c.state == DeliveryState.WAITING, delivery.c.due_at <= now())
-    chosen: dict[str, sa.RowMapping] = {}
-    for row in db.execute(query.order_by(delivery.c.due_at).limit(200)).mappings():
-        if row["destination"] not in busy and len(chosen) < limit:
-            chosen.setdefault(row["destination"], row)
+    due = (delivery.c.state == DeliveryState.WAITING, delivery.c.due_at <= now())
+    chosen: list[sa.RowMapping] = []
+    while len(chosen) < limit:
+        others = delivery.c.destination.not_in([*busy, *(row["destination"] for row in chosen)])
+        first = sa.select(delivery).where(*due, others).order_by(delivery.c.due_at).limit(1)
+        if (row := db.execute(first).mappings().first()) is None:
+            break
+        chosen.append(row)
     taken = []
-    for row in chosen.values():
+    for row in chosen:
         # noted before anything is sent: a fast peer answers a commitment before the sending is over
         transaction_uid = f"2.25.{uuid.uuid4().int}"
         done = db.execute(
@@ -151,6 +164,12 @@ def release(db: sa.Connection, process_id: str) -> int:
         .values(state=DeliveryState.WAITING, due_at=now())
     )
     return done.rowcount
+
+
+def put_back(db: sa.Connection, *, process_id: str, busy: Sequence[str]) -> None:
+    """What this process left, of all but the destinations that it is ``busy`` with, is tried again later."""
+    for delivery_id in list(db.execute(sa.select(delivery.c.id).where(*_left(process_id, busy))).scalars()):
+        postpone(db, delivery_id, code="bug", message="Its sending ended by a fault of ours.")
 
 
 def answer(db: sa.Connection, transaction_uid: str, *, committed: bool) -> sa.RowMapping | None:

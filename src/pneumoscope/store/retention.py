@@ -67,7 +67,7 @@ def remove(db: sa.Connection, StudyInstanceUID: str) -> list[str]:
     """Take a study out of the database and return the keys of its files; none where it may no longer go."""
     free = [~reason for reason in _kept()]
     still = sa.select(study.c.StudyInstanceUID).where(study.c.StudyInstanceUID == StudyInstanceUID, *free)
-    if not db.execute(still).first():
+    if not db.execute(still.with_for_update()).first():  # or images that come in this moment would lose their study
         return []
     readings = sa.select(reading.c.id).where(reading.c.StudyInstanceUID == StudyInstanceUID).scalar_subquery()
     keys = set(db.execute(sa.select(image.c.key).where(image.c.StudyInstanceUID == StudyInstanceUID)).scalars())

@@ -11,6 +11,7 @@ from pydicom import dcmread
 
 from pneumoscope.config import Hl7Destination
 from pneumoscope.delivery import DICOM_MEDIA_TYPE
+from pneumoscope.errors import OperatorNeeded, RetryLater
 from pneumoscope.records import Assessment, Parcel
 from pneumoscope.store import arrivals, outbox, readings, reviews
 from pneumoscope.store.arrivals import Filed
@@ -48,6 +49,8 @@ class Assessing:
             self._file(review_id)
         except FileNotFoundError:
             self._postpone(review_id, "results-gone", "The results are no longer in the file store.", for_ever=True)
+        except (OperatorNeeded, RetryLater) as fault:
+            self._postpone(review_id, fault.code, str(fault))
         except Exception as fault:  # noqa: BLE001  one answer must not hold up those behind it
             self._postpone(review_id, "bug", f"It failed by a fault of ours ({type(fault).__name__}).")
 

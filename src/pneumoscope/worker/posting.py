@@ -33,15 +33,16 @@ class Posting:
 
     def look(self) -> None:
         """Start to send what is due."""
-        database = self._bench.store.database
-        with database.look() as db:
-            if not outbox.anything_due(db, patience=COMMITMENT_PATIENCE):
-                return
+        database, process_id = self._bench.store.database, self._bench.process_id
         with self._lock:
             busy = tuple(self._busy)
+        with database.look() as db:
+            if not outbox.anything_due(db, process_id=process_id, busy=busy, patience=COMMITMENT_PATIENCE):
+                return
         with database.begin() as db:
+            outbox.put_back(db, process_id=process_id, busy=busy)
             outbox.overdue(db, older_than=COMMITMENT_PATIENCE)
-            taken = outbox.claim(db, process_id=self._bench.process_id, busy=busy)
+            taken = outbox.claim(db, process_id=process_id, busy=busy)
         for row in taken:
             with self._lock:
                 self._busy.add(row["destination"])
@@ -55,6 +56,8 @@ class Posting:
             else:
                 told = self._try(row, destination)
             self._note(row, began_at, *told)
+        except Exception:  # whatever it is: ``look`` finds what was left and has it tried again
+            log.error("A delivery met a fault of ours", reading_id=row["reading_id"], exc_info=True)
         finally:
             with self._lock:
                 self._busy.discard(row["destination"])

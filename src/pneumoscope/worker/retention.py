@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from pneumoscope.loops import Apart
 from pneumoscope.store import audit, now, retention, workitems
 from pneumoscope.worker.clock import Clock
 from pneumoscope.worker.workflow import Bench
@@ -17,6 +18,7 @@ class Retention:
 
     def __init__(self, bench: Bench, clock: Clock) -> None:
         self._bench, self._clock = bench, clock
+        self._apart = Apart("retention")
 
     def look(self) -> None:
         """Remove what is past its time, and more where the disk is too full."""
@@ -34,14 +36,17 @@ class Retention:
         store = self._bench.store
         with store.database.look() as db:
             studies = retention.removable(db, before=before, limit=BATCH)
-        for StudyInstanceUID in studies:
-            with store.database.begin() as db:
-                keys = retention.remove(db, StudyInstanceUID)
-                if keys:
-                    audit.record(db, action="remove", actor="retention", StudyInstanceUID=StudyInstanceUID)
-                    store.files.delete(*keys)  # before the rows are gone for sure, so that no file is forgotten
+        self._apart.each(studies, self._remove_one, key=str)
+
+    def _remove_one(self, StudyInstanceUID: str) -> None:
+        store = self._bench.store
+        with store.database.begin() as db:
+            keys = retention.remove(db, StudyInstanceUID)
             if keys:
-                log.info("A study was removed by age or for room", files=len(keys))
+                audit.record(db, action="remove", actor="retention", StudyInstanceUID=StudyInstanceUID)
+                store.files.delete(*keys)  # before the rows are gone for sure, so that no file is forgotten
+        if keys:
+            log.info("A study was removed by age or for room", files=len(keys))
 
     def _forget_aside(self, *, before: datetime) -> None:
         """Damaged files and others of which nobody knows a study would fill the disk in the end."""

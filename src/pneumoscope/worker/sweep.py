@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS
 
+from pneumoscope.loops import Apart
 from pneumoscope.store import processes, readings
 from pneumoscope.store.schema import ReadingState
 from pneumoscope.worker import serving
@@ -26,6 +27,7 @@ class Sweep:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._suspected: set[str] = set()
+        self._apart = Apart("sweep")
 
     def look(self) -> None:
         """Put back what was left, and after too many attempts show it as failed."""
@@ -39,20 +41,21 @@ class Sweep:
         dropped = {workflow_id for workflow_id, worker in running.items() if not self._is_at(workflow_id, worker, living)}
         # one that is just being taken, or taken over, looks dropped for a moment
         certain, self._suspected = dropped & self._suspected, dropped
-        for workflow_id in certain:
-            DBOS.cancel_workflow(workflow_id)
+        self._apart.each(certain, DBOS.cancel_workflow, key=str)
         carried = {w.workflow_id for w in found if w.status in QUEUED} | running.keys() - certain
-        for row in open_readings:
-            if row["workflow_id"] not in carried:
-                with database.begin() as db:
-                    self._put_back(db, row)
+        left = [row for row in open_readings if row["workflow_id"] not in carried]
+        self._apart.each(left, self._put_back, key=lambda row: str(row["id"]))
 
     def _is_at(self, workflow_id: str, worker: str | None, living: set[str]) -> bool:
         if worker == self._bench.process_id:
             return workflow_id in self._bench.workflows
         return worker in living
 
-    def _put_back(self, db: sa.Connection, seen: sa.RowMapping) -> None:
+    def _put_back(self, seen: sa.RowMapping) -> None:
+        with self._bench.store.database.begin() as db:
+            self._put_back_in(db, seen)
+
+    def _put_back_in(self, db: sa.Connection, seen: sa.RowMapping) -> None:
         row = readings.get(db, seen["id"])  # the workflow may have ended as it should since we looked
         if row["workflow_id"] != seen["workflow_id"] or row["state"] not in (ReadingState.WAITING, ReadingState.RUNNING):
             return

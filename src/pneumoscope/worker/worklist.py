@@ -4,11 +4,14 @@ A reading knows nothing of work items. What it came to is looked for here and wr
 another goes on from the rows.
 """
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 import structlog
 from pydicom.uid import generate_uid
 
 from pneumoscope.dicomjson import Json, text
+from pneumoscope.loops import Apart
 from pneumoscope.records import Priority
 from pneumoscope.store import now, readings, search, studies, workitems
 from pneumoscope.store.schema import ReadingState
@@ -25,6 +28,7 @@ _STEPS = {
     ReadingState.WAITING: ours.progress(0, "The reading waits for its turn."),
     ReadingState.RUNNING: ours.progress(10, "The study is being read."),
 }
+_Act = tuple[Callable[[sa.Connection, str], None], str]
 _DONE = ours.progress(100, "The study was read.")
 log = structlog.get_logger()
 
@@ -35,6 +39,7 @@ class Worklist:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._ae_title = bench.settings.dicom.ae_title
+        self._apart = Apart("worklist")
 
     def look(self) -> None:
         """Take what is for this node, show what it does by itself, and follow what it has begun."""
@@ -44,15 +49,15 @@ class Worklist:
             unlisted = readings.unlisted(db)
             wanted = [row for row in workitems.wanted(db) if ours.is_for_us(row["content"], self._ae_title)]
             behind = workitems.behind(db)
-        for row in wanted:
-            with database.begin() as db:
-                self._take(db, row["SOPInstanceUID"])
-        for row in unlisted:
-            with database.begin() as db:
-                self._show(db, row["id"])
-        for SOPInstanceUID in behind:
-            with database.begin() as db:
-                self._follow(db, SOPInstanceUID)
+        acts: list[_Act] = [(self._take, row["SOPInstanceUID"]) for row in wanted]
+        acts += [(self._show, row["id"]) for row in unlisted]
+        acts += [(self._follow, SOPInstanceUID) for SOPInstanceUID in behind]
+        self._apart.each(acts, self._act, key=lambda act: act[1])
+
+    def _act(self, act: _Act) -> None:
+        do, uid = act
+        with self._bench.store.database.begin() as db:
+            do(db, uid)
 
     def _take(self, db: sa.Connection, SOPInstanceUID: str) -> None:
         one_at_a_time(db)

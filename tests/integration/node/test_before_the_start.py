@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("a file")
     done = serve(tmp_path, ports())
     assert done.returncode == 4
-    assert f"The node's folder cannot be made or written: {tmp_path / 'kept'}: " in done.stderr
+    assert f"The folder cannot be made or written: {tmp_path / 'kept'}: " in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -37,6 +38,34 @@ def test_a_login_name_is_one_person_s(database: Database) -> None:
         assert accounts.holders(db, "administrator") == {kim}
         accounts.set_disabled(db, kim, True)
         assert accounts.holders(db, "administrator") == set()
+
+
+@pytest.mark.parametrize("act", ["roles", "shut"])
+def test_two_who_take_each_other_s_last_role_at_once_leave_one(database: Database, act: str) -> None:
+    with database.begin() as db:
+        for row in accounts.everyone(db):
+            accounts.set_roles(db, row["id"], [])
+        pair = [accounts.add(db, login=f"{act}-{n}", roles=["administrator"]) for n in range(2)]
+
+    def take_from(account_id: str, *, meanwhile: threading.Event | None = None) -> bool:
+        with database.begin() as db:
+            if accounts.holders(db, "administrator") == {account_id}:
+                return False
+            if meanwhile:  # the other begins now, and waits for us or is done before us
+                began.set()
+                meanwhile.wait(1)
+            accounts.set_roles(db, account_id, []) if act == "roles" else accounts.set_disabled(db, account_id, True)
+            return True
+
+    began, done = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(take_from, pair[0], meanwhile=done)
+        assert began.wait(20)
+        second = take_from(pair[1])
+        done.set()
+        assert (first.result(), second) == (True, False)
+    with database.look() as db:
+        assert accounts.holders(db, "administrator") == {pair[1]}
 
 
 def test_a_session_holds_until_it_is_over(database: Database) -> None:

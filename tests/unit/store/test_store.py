@@ -1,6 +1,7 @@
 """What the node remembers, on both databases: nothing is taken twice, nothing undelivered goes, the audit trail stays."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -344,3 +345,50 @@ def test_a_meeting_is_found_by_its_whole_link_until_its_host_ends_it_or_its_time
         assert meetings.end(db, again.id, host="kim") == UID
         assert meetings.end(db, again.id, host="kim") is None
         assert meetings.find(db, again.id, invite=again.invite) is None
+
+
+@pytest.mark.parametrize("first", ["removal", "image"])
+def test_an_image_that_comes_while_its_study_is_removed_is_of_a_study_that_waits_to_be_read(
+    database: Database, first: str
+) -> None:
+    arrive(database, 1)
+    with database.begin() as db:
+        reading_id = studies.take(db, UID, revision=1)
+        assert reading_id
+        readings.close(db, reading_id, state=ReadingState.REFUSED, code="not-ct", message="")
+    acts = {"removal": lambda db: retention.remove(db, UID), "image": lambda db: arrivals.file_images(db, [filed(2)])}
+    (second,) = acts.keys() - {first}
+    began, done = threading.Event(), threading.Event()
+
+    def act(name: str) -> object:
+        with database.begin() as db:
+            found = acts[name](db)
+            if name == first:  # the other begins now, and waits for us or is done before us
+                began.set()
+                done.wait(1)
+            return found
+
+    with ThreadPoolExecutor(1) as thread:
+        earlier = thread.submit(act, first)
+        assert began.wait(20)
+        act(second)
+        done.set()
+        assert earlier.result()
+    with database.look() as db:
+        (arriving,) = studies.arriving(db)
+        images = 1 if first == "removal" else 2
+        assert (arriving.StudyInstanceUID, arriving.images) == (UID, images)
+        assert len(db.execute(sa.select(metadata.tables["series"])).all()) == 1
+
+
+def test_what_is_due_for_one_destination_hides_nothing_that_is_due_for_another(database: Database) -> None:
+    arrive(database, 1)
+    reading_id = take(database)
+    with database.begin() as db:
+        for turn in range(300):
+            outbox._add(db, reading_id, "", "slow", turn=turn)
+        outbox.post(db, reading_id, ["other"])
+        claimed = outbox.claim(db, process_id="w", busy=())
+        assert {row["destination"] for row in claimed} == {"slow", "other"}
+        db.execute(metadata.tables["delivery"].update().values(state=DeliveryState.WAITING))
+        assert [row["destination"] for row in outbox.claim(db, process_id="w", busy=("slow",))] == ["other"]

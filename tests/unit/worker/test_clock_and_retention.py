@@ -68,7 +68,7 @@ def due(store: Store) -> list[bool]:
     with store.database.look() as db:
         return [
             bool(readings.to_enqueue(db)),
-            outbox.anything_due(db, patience=timedelta(minutes=30)),
+            outbox.anything_due(db, process_id="", busy=(), patience=timedelta(minutes=30)),
             bool(commitments.due(db)),
             not db.execute(sa.select(arrival.c.id).where(arrivals.is_open(now()))).first(),
         ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pydicom import dcmread
 
 import databases
@@ -296,6 +296,20 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
     said = {("kim", "Begun."), ("kim", "Joined."), ("lee", "Joined."), ("kim", "Ended."), ("kim", "Left."), ("lee", "Left.")}
     wait_for(lambda: said <= set(house.trail()), seconds=30, what="the audit trail")
     assert not any("words of a chat" in detail for _, detail in house.trail())
+
+
+def test_nothing_can_be_pressed_before_it_works(house: House, sit) -> None:
+    kim = sit("kim")
+    link = begin(house, kim)
+    held: list[Route] = []
+    kim.route("**/together.js", lambda route: held.append(route))  # a slow network: the page is there, its script is not
+    kim.goto(link, wait_until="commit")
+    for control in ("#microphone", "#camera", "#chat-text", "#copy", "#follow"):
+        expect(kim.locator(control)).to_be_disabled()
+    wait_for(lambda: held or kim.wait_for_timeout(50), seconds=60, what="the script to be asked for")
+    held[0].continue_()
+    kim.get_by_role("button", name="Microphone").click()
+    expect(kim.locator("#people")).to_contain_text("microphone on")
 
 
 def test_it_is_used_by_fingers_on_a_tablet(house: House, sit) -> None:

@@ -153,6 +153,28 @@ def test_filters_narrow_without_leaving_the_page(show, uids: dict[str, str]) -> 
     wait_for_rows(page, [uids["before"]])
 
 
+def test_a_way_back_to_all_studies_comes_with_the_filter(show, uids: dict[str, str]) -> None:
+    page = show()
+    show_all = page.get_by_role("link", name="Show all")
+    assert show_all.count() == 0
+    page.keyboard.press("/")
+    page.keyboard.type("홍길동 p-2")
+    wait_for_rows(page, [uids["worst"], uids["before"]])
+    show_all.press("Enter")
+    wait_for_rows(page, [uids[key] for key in ("worst", "before", "refused", "clear", "namesake")])
+    assert page.locator("input[type=search]").input_value() == ""
+    assert show_all.count() == 0
+    page = show("/?state=refused")
+    page.get_by_label("state").select_option("failed")
+    page.get_by_text("No study is like that.").wait_for()
+    page.get_by_role("button", name="Light").click()  # what was asked for outlives a change of the theme
+    page.wait_for_url("**/?state=failed")
+    page.get_by_text("No study is like that.").wait_for()
+    page.get_by_label("state").select_option("")
+    wait_for_rows(page, [uids[key] for key in ("worst", "before", "refused", "clear", "namesake")])
+    assert page.get_by_role("link", name="Show all").count() == 0
+
+
 def test_the_overlay_fades(show, uids: dict[str, str]) -> None:
     page = show(f"/studies/{uids['worst']}")
     opacity = "getComputedStyle(document.querySelector('.over')).opacity"

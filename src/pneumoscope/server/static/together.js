@@ -223,7 +223,7 @@ viewer.addEventListener("draw", ({ detail: { colour: _, ...drawn } }) => {
 
 find("undo").addEventListener("click", () => {
   const last = [...mine.keys()].pop();
-  if (last) channel.say({ kind: "unmark", id: last });
+  if (last && channel.say({ kind: "unmark", id: last })) mine.delete(last); // at once: a second press means the one before
 });
 find("fit").addEventListener("click", () => viewer.fit());
 for (const button of root.querySelectorAll("[data-window]")) {

@@ -80,6 +80,7 @@ def configuration(request: Request) -> Response:
             "language": language.tag,
             "loading": say(N_("The overlay is being loaded.")),
             "failed": say(N_("The overlay could not be loaded.")),
+            "notForDiagnosis": say(N_("NOT FOR PRIMARY DIAGNOSIS")),
         }
     told = f"const pneumoscopeWords = {json.dumps(words, ensure_ascii=False)};\n"
     content = told + (STATIC / "viewer.js").read_text(encoding="utf-8")

@@ -163,6 +163,16 @@ def test_a_correction_by_a_plain_form_supersedes_the_same_readers_answer_which_s
     assert named.ReferencedSOPInstanceUID == found[1].SOPInstanceUID
 
 
+def test_a_form_that_was_opened_by_mistake_is_closed_by_a_key(sit) -> None:
+    page = sit("kim")
+    page.keyboard.press("m")
+    form = page.locator(".judging details[open]")
+    form.get_by_label("In words").fill("no")
+    page.keyboard.press("Escape")
+    assert form.count() == 0  # it lies over the images
+    assert page.evaluate("document.activeElement.dataset.key") == "m"
+
+
 def test_keys_do_nothing_while_a_person_types_or_has_switched_them_off(room: Room, sit) -> None:
     before = len(room.latest()["answers"])
     page = sit("park")

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import furnished_hub
-from looks import SIZES, check_for_everyone, picture
+from looks import SIZES, check_for_everyone, picture, show_in
 
 sys.path.append(str(Path(__file__).parents[1] / "integration/hub"))
 
@@ -124,7 +124,7 @@ def test_a_page_of_a_hub_is_read_on_a_usual_screen(show, place: str) -> None:
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_words_stand_out_on_every_tile(show, theme: str) -> None:
     page = show("/")
-    page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    show_in(page, theme)
     strengths = page.locator(".map .tile").evaluate_all(
         "all => [...new Set(all.map(e => e.getAttribute('class').split(' ')[1]))]"
     )

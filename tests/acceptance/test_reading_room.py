@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import furnished
-from looks import SIZES, check_for_everyone, faults_of, picture
+from looks import SIZES, check_for_everyone, faults_of, picture, theme_of
 from pneumoscope.records import Priority
 from pneumoscope.store import Database, studies, urgency
 from pneumoscope.store.schema import study
 from reading_room import send_all
-from servers import Node
+from servers import Node, wait_for
 from servers import node as running_node
 
 
@@ -36,7 +36,8 @@ def show(browser, node: Node, uids: dict[str, str]) -> Iterator[Callable[..., ob
         width, height = size
         context = browser.new_context(viewport={"width": width, "height": height}, locale=language, **more)
         context.set_default_timeout(60_000)
-        context.add_cookies([{"name": "theme", "value": theme, "url": node.url}])
+        if theme:  # else the reader has not chosen
+            context.add_cookies([{"name": "theme", "value": theme, "url": node.url}])
         contexts.append(context)
         page = context.new_page()
         page.complaints, page.fetched = [], []
@@ -153,6 +154,28 @@ def test_filters_narrow_without_leaving_the_page(show, uids: dict[str, str]) -> 
     wait_for_rows(page, [uids["before"]])
 
 
+def test_a_way_back_to_all_studies_comes_with_the_filter(show, uids: dict[str, str]) -> None:
+    page = show()
+    show_all = page.get_by_role("link", name="Show all")
+    assert show_all.count() == 0
+    page.keyboard.press("/")
+    page.keyboard.type("홍길동 p-2")
+    wait_for_rows(page, [uids["worst"], uids["before"]])
+    show_all.press("Enter")
+    wait_for_rows(page, [uids[key] for key in ("worst", "before", "refused", "clear", "namesake")])
+    assert page.locator("input[type=search]").input_value() == ""
+    assert show_all.count() == 0
+    page = show("/?state=refused")
+    page.get_by_label("state").select_option("failed")
+    page.get_by_text("No study is like that.").wait_for()
+    page.get_by_role("button", name="Light").click()  # what was asked for outlives a change of the theme
+    page.wait_for_url("**/?state=failed")
+    page.get_by_text("No study is like that.").wait_for()
+    page.get_by_label("state").select_option("")
+    wait_for_rows(page, [uids[key] for key in ("worst", "before", "refused", "clear", "namesake")])
+    assert page.get_by_role("link", name="Show all").count() == 0
+
+
 def test_the_overlay_fades(show, uids: dict[str, str]) -> None:
     page = show(f"/studies/{uids['worst']}")
     opacity = "getComputedStyle(document.querySelector('.over')).opacity"
@@ -253,8 +276,54 @@ def test_the_finding_is_said_in_the_readers_language(
 @pytest.mark.parametrize("place", ["/", "worst", "refused", "/upload"])
 def test_everyone_can_use_it(show, uids: dict[str, str], place: str) -> None:
     page = show(f"/studies/{uids[place]}" if place in uids else place, language="de")
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert theme_of(page) == "dark"
     check_for_everyone(page)
+
+
+@pytest.mark.parametrize(
+    ("wished", "chosen", "expected"),
+    [("light", "", "light"), ("dark", "", "dark"), ("light", "dark", "dark"), ("dark", "light", "light")],
+)
+def test_the_theme_is_the_browsers_until_one_is_chosen(show, wished: str, chosen: str, expected: str) -> None:
+    page = show(theme=chosen, color_scheme=wished)
+    assert theme_of(page) == expected
+    picture(page, f"theme {wished} wished {chosen or 'nothing'} chosen")
+    assert faults_of(page) == []
+    other = {"light": "Dark", "dark": "Light"}[expected]
+    assert page.get_by_role("button", name=re.compile("^(Dark|Light)$")).all_inner_texts() == [other]
+    page.get_by_role("button", name=other, exact=True).click()
+    page.wait_for_function("theme => getComputedStyle(document.documentElement).colorScheme === theme", arg=other.lower())
+    page.reload()
+    assert theme_of(page) == other.lower()
+
+
+#: Every colour that the page's ground had in a frame that was drawn.
+GROUNDS = """window.grounds = new Set();
+const look = () => {
+  if (document.body) window.grounds.add(getComputedStyle(document.body).backgroundColor);
+  requestAnimationFrame(look);
+};
+requestAnimationFrame(look);"""
+
+
+@pytest.mark.parametrize(("wished", "ground"), [("light", "rgb(238, 241, 244)"), ("dark", "rgb(15, 20, 24)")])
+def test_the_other_theme_is_never_seen(show, node: Node, wished: str, ground: str) -> None:
+    page = show("/static/page.css", theme="", color_scheme=wished)
+    page.add_init_script(GROUNDS)
+    held = []
+
+    def hold(route: object) -> None:
+        held.append(route)
+
+    page.route("**/light.css", hold)
+    page.goto(node.url, wait_until="commit")
+    page.locator("footer").wait_for(state="attached")
+    wait_for(lambda: held or page.wait_for_timeout(50), seconds=60, what="the light style to be asked for")
+    page.wait_for_timeout(500)  # room for a flash
+    if wished == "light":
+        held[0].continue_()
+    page.wait_for_function("() => window.grounds.size > 0")
+    assert page.evaluate("() => [...window.grounds]") == [ground]
 
 
 def test_the_help_can_be_used_by_everyone(show) -> None:

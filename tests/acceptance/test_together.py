@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from pydicom import dcmread
 
 import databases
@@ -296,6 +296,36 @@ def test_two_people_read_a_study_together(house: House, sit) -> None:
     said = {("kim", "Begun."), ("kim", "Joined."), ("lee", "Joined."), ("kim", "Ended."), ("kim", "Left."), ("lee", "Left.")}
     wait_for(lambda: said <= set(house.trail()), seconds=30, what="the audit trail")
     assert not any("words of a chat" in detail for _, detail in house.trail())
+
+
+def test_nothing_can_be_pressed_before_it_works(house: House, sit) -> None:
+    kim = sit("kim")
+    link = begin(house, kim)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    kim.route("**/together.js", hold)  # a slow network: the page is there, its script is not
+    kim.goto(link, wait_until="commit")
+    for control in ("#microphone", "#camera", "#chat-text", "#copy", "#follow"):
+        expect(kim.locator(control)).to_be_disabled()
+    wait_for(lambda: held or kim.wait_for_timeout(50), seconds=60, what="the script to be asked for")
+    held[0].continue_()
+    kim.get_by_role("button", name="Microphone").click()
+    expect(kim.locator("#people")).to_contain_text("microphone on")
+
+
+def test_two_quick_presses_remove_two_marks(house: House, sit) -> None:
+    kim = sit("kim")
+    begin(house, kim)
+    kim.get_by_role("button", name="Line").click()
+    for down in (0.3, 0.6):
+        drag(kim, (0.4, down), (0.6, down))
+    kim.mouse.move(5, 5)
+    wait_for(lambda: has_colour(kim, AMBER), seconds=60, what="the marks")
+    kim.evaluate("() => { for (let n = 0; n < 2; n += 1) document.getElementById('undo').click(); }")  # before any answer
+    wait_for(lambda: not has_colour(kim, AMBER), seconds=60, what="the marks to go")
 
 
 def test_it_is_used_by_fingers_on_a_tablet(house: House, sit) -> None:

@@ -3,8 +3,10 @@
 import io
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -16,10 +18,13 @@ from scipy import ndimage
 
 import looks
 from pneumoscope.errors import OperatorNeeded
+from pneumoscope.fleet.pool_messages import Assigned, Outcome, Sealed, Urgency
 from pneumoscope.node import viewer
 from pneumoscope.output import write_all
 from pneumoscope.phantom import SAMPLE, Order, dicom_parcels, render
-from servers import Node, wait_for
+from pneumoscope.store import Database, pool
+from pneumoscope.store.pool import Who
+from servers import Node, renamed, wait_for
 from servers import node as running_node
 from tabs import NOTE_PAINTED, chromium_tab
 
@@ -41,6 +46,8 @@ VIEWPORT = """() => {
   return { x: x ?? 0, y: y ?? 0, width: width ?? 0, height: height ?? 0 };
 }"""
 SETTINGS = "max_upload_mb = 1\n[arrival]\nquiet_s = 5\n"
+#: What stands in for that of a hospital; here nothing is sealed to it.
+CERTIFICATE = "-----BEGIN CERTIFICATE-----AA==-----END CERTIFICATE-----"
 #: Where set, pictures of the pages are put.
 PICTURES = os.environ.get("PNEUMOSCOPE_TEST_PICTURES")
 #: A machine that does much else at the same time.
@@ -172,8 +179,79 @@ def test_an_overlay_that_does_not_come_is_told_of(page, study: str, node: Node, 
     said.wait_for(timeout=PATIENCE_MS)
     wait_for(lambda: image_pixels(alone) > 1000, seconds=PATIENCE_MS / 1000, what="the image", every_s=0.5)
     assert said.is_visible()
+    assert alone.get_by_text("NICHT ZUR PRIMÄRDIAGNOSE", exact=True).is_visible()
     picture(alone, "viewer-overlay-lost")
     context.close()
+
+
+def test_a_guest_sees_the_one_study_until_the_right_ends(
+    page, study: str, phantom: Path, node: Node, installed: None, tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for file in sorted(phantom.glob("*.dcm"))[:3]:
+        shutil.copy(file, few)
+    other = renamed(few, tmp_path / "other")
+    node.send(tmp_path / "other")
+    wait_for(lambda: other in {row["StudyInstanceUID"] for row in node.studies()}, what="another study")
+    database = Database(f"sqlite:///{node.folder / 'kept' / 'node.sqlite'}")
+    offer_id, link = invited(database, study)
+    # from elsewhere, by a proxy: the node of this test trusts its own machine
+    context = page.context.browser.new_context(
+        viewport={"width": 1366, "height": 768}, base_url=node.url, extra_http_headers={"X-Forwarded-For": "203.0.113.9"}
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    guest = context.new_page()
+    guest.goto(link)
+    guest.get_by_role("button", name="Go to the study").click()
+    guest.get_by_role("link", name="Images").click()
+    wait_for(lambda: lesion_pixels(guest).sum() > 20, seconds=PATIENCE_MS / 1000, what="the segmentation", every_s=0.5)
+    assert image_pixels(guest) > 1000
+    picture(guest, "viewer-of-a-guest")
+
+    viewer_of = "/viewer/viewer?StudyInstanceUIDs="
+    root, place = "/dicom-web/studies", f"/dicom-web/studies/{other}"
+    hidden = [
+        f"/studies/{other}",
+        f"{viewer_of}{other}",
+        f"{viewer_of}{study},{other}",
+        root,
+        f"{root}?StudyInstanceUID={other}",
+    ]
+    hidden += [f"{place}/series", f"{place}/instances", f"{place}/metadata", place]
+    assert {path: guest.request.get(path).status for path in hidden} == dict.fromkeys(hidden, 404)
+    beside = context.new_page()
+    assert beside.goto(f"{viewer_of}{other}").status == 404
+    assert image_pixels(beside) == 0
+
+    with database.begin() as db:
+        assert pool.end(db, offer_id, Outcome.WITHDRAWN, who=Who(actor="kim"))
+    database.close()
+    guest.reload()
+    guest.wait_for_url("**/login?next=*")
+    assert image_pixels(guest) == 0
+    own = f"{root}/{study}"
+    gone = [f"{own}/series", f"{own}/instances", f"{own}/metadata", own]
+    assert {path: guest.request.get(path).status for path in gone} == dict.fromkeys(gone, 401)
+    guest.go_back()  # nor does the browser have it still
+    assert image_pixels(guest) == 0
+    context.close()
+
+
+def invited(database: Database, study: str) -> tuple[str, str]:
+    """A hospital that we agreed with takes the study on offer: the id of the offer, and the link that its reader gets."""
+    secrets: list[str] = []
+
+    def seal(secret: str) -> Sealed:
+        secrets.append(secret)
+        return Sealed(id=offer_id, key="AA==", content="AA==")
+
+    who, taker = Who(actor="kim"), "2b5b4a0e-0000-4000-8000-000000000001"
+    with database.begin() as db:
+        pool.agree(db, taker, title="Kreiskrankenhaus Nord", who=who)
+        offer_id = pool.offer(db, study, urgency=Urgency.URGENT, images=40, longest=timedelta(hours=1), who=who)
+        pool.invite(db, Assigned(id=offer_id, taker=taker, certificate=CERTIFICATE), seal)
+    return offer_id, f"/guest/{offer_id}?secret={secrets[0]}"
 
 
 def test_the_viewer_is_ready_before_it_is_asked_for(study: str, node: Node, installed: None, tmp_path: Path) -> None:

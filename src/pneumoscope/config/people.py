@@ -108,6 +108,18 @@ class IceServer(Section):
     )
     user: str = Field("", description="User there; everyone who reads together is told it.")
     password: str = Field("", description="Its password; everyone who reads together is told it.", repr=False)
+    secret: str = Field(
+        "",
+        description="In place of both, what it shares with us (coturn: `static-auth-secret`): each reading together gets a "
+        "user of its own there, who ends with it.",
+        repr=False,
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "IceServer":
+        if self.secret and (self.user or self.password):
+            raise ValueError("a secret stands in place of user and password; only one of the two ways is allowed")
+        return self
 
 
 class Together(Section):

@@ -18,12 +18,6 @@ from pneumoscope.delivery.mended import Entity, Socket
 from pneumoscope.errors import OperatorNeeded, RetryLater
 
 MAX_PDU_BYTES = 131_072
-#: (source, reason) of a permanent rejection (PS3.8 table 9-21), in words.
-REJECTIONS = {
-    (1, 2): "it does not support our application context",
-    (1, 3): "it does not know our AE title, {ours}",
-    (1, 7): "it does not know the AE title that we call, {theirs}",
-}
 TRANSIENT = 2  # result of an A-ASSOCIATE-RJ (PS3.8 table 9-21)
 
 
@@ -106,8 +100,9 @@ def _why_not(assoc: Association, peer: Peer, tls: ssl.SSLContext | None, began: 
         return fault
     if time.monotonic() - began >= peer.timeout_s:
         return RetryLater("The peer did not answer the request for an association in time.", code="peer-silent")
-    perhaps = "" if tls else "; it may speak TLS alone"
-    return RetryLater(f"The peer broke off before it accepted the association{perhaps}.", code="peer-aborted")
+    if tls:
+        return RetryLater("The peer broke off before it accepted the association.", code="peer-aborted")
+    return RetryLater("The peer broke off before it accepted the association; it may speak TLS alone.", code="peer-aborted")
 
 
 def _note_rejection(event: evt.Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
@@ -118,12 +113,16 @@ def _note_rejection(event: evt.Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
 
 def _rejection(pdu: A_ASSOCIATE_RJ, peer: Peer) -> RetryLater | OperatorNeeded:
     source, reason = pdu.source or 0, pdu.reason_diagnostic or 0
-    numbers = f"source {source}, reason {reason}"
     if pdu.result == TRANSIENT or source == 3:  # presentation layer: congestion or its local limit
-        return RetryLater(f"The peer is busy and rejected the association for now ({numbers}).", code="peer-busy")
-    words = REJECTIONS.get((source, reason), "it gives no reason")
-    words = words.format(ours=peer.calling_ae_title, theirs=peer.ae_title)
-    return OperatorNeeded(f"The peer rejected the association: {words} ({numbers}).", code="peer-refused")
+        message = f"The peer is busy and rejected the association for now (source {source}, reason {reason})."
+        return RetryLater(message, code="peer-busy")
+    words = {  # of a permanent rejection (PS3.8 table 9-21)
+        (1, 2): "it does not support our application context",
+        (1, 3): f"it does not know our AE title, {peer.calling_ae_title}",
+        (1, 7): f"it does not know the AE title that we call, {peer.ae_title}",
+    }.get((source, reason), "it gives no reason")
+    message = f"The peer rejected the association: {words} (source {source}, reason {reason})."
+    return OperatorNeeded(message, code="peer-refused")
 
 
 def _end(assoc: Association) -> None:

@@ -80,8 +80,9 @@ def _refusal(ack: Ack) -> PneumoscopeError:
         return RetryLater(
             "The peer's answer is no acknowledgement: MSA-1 is none of AA, AE, AR, CA, CE, CR.", code="peer-answer-odd"
         )
-    known = ack.error in PASSING + LASTING
-    message = f"The peer answered {ack.code}{f' with error {ack.error} of HL7 table 0357' if known else ''}."
+    message = f"The peer answered {ack.code}."
+    if ack.error in PASSING + LASTING:
+        message = f"The peer answered {ack.code} with error {ack.error} of HL7 table 0357."
     code = f"hl7-{ack.code.lower()}"
     if ack.error in PASSING or (ack.code in FAILED and ack.error not in LASTING):
         return RetryLater(message, code=code)

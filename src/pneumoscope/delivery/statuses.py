@@ -80,9 +80,12 @@ class Tally:
             if self._stored < self._total:
                 raise RetryLater(f"The peer tells of {self._stored} of {self._total} objects only.", code="peer-stored-some")
             return
-        answers = ", ".join(f"0x{status:04X} ({judge(status)[1]}) to {n}" for status, n in sorted(self._failed.items()))
-        kinds = f": {', '.join(self._unsupported)}" if self._unsupported else ""
-        message = f"{self._stored} of {self._total} objects were stored; the peer answered {answers}{kinds}."
+        numbers = [(f"0x{status:04X}", judge(status)[1], n) for status, n in sorted(self._failed.items())]
+        answers = ", ".join(f"{number} ({meaning}) to {n}" for number, meaning, n in numbers)
+        message = f"{self._stored} of {self._total} objects were stored; the peer answered {answers}."
+        if self._unsupported:
+            kinds = ", ".join(self._unsupported)
+            message = f"{self._stored} of {self._total} objects were stored; the peer answered {answers}: {kinds}."
         if any(
             judge(status)[0] is Verdict.LATER for status in self._failed
         ):  # what needs an operator shows when only that is left

@@ -139,10 +139,7 @@ def _receipt(answer: Answer, count: int, transaction_uid: str) -> Receipt:
     if answer is Answer.NOT_OFFERED:
         detail = f"{count} objects were stored; the peer took no request for storage commitment."
         return Receipt(outcome=Outcome.DELIVERED, sent=count, detail=detail)
-    committed = answer is Answer.COMMITTED
-    return Receipt(
-        outcome=Outcome.CONFIRMED if committed else Outcome.PENDING,
-        sent=count,
-        transaction_uid=transaction_uid,
-        detail=f"{count} objects were stored and {'are committed' if committed else 'commitment was asked'}.",
-    )
+    outcome, detail = Outcome.PENDING, f"{count} objects were stored and commitment was asked."
+    if answer is Answer.COMMITTED:
+        outcome, detail = Outcome.CONFIRMED, f"{count} objects were stored and are committed."
+    return Receipt(outcome=outcome, sent=count, transaction_uid=transaction_uid, detail=detail)

@@ -122,7 +122,9 @@ def _cause(fault: BaseException | None) -> OSError | None:
 
 def refusal(status: int, what: str = "") -> PneumoscopeError:
     """The error for a status that is no success. ``what``: more that we know, in our words."""
-    message = f"The peer answered with HTTP status {status}{f' ({what})' if what else ''}."
+    message = f"The peer answered with HTTP status {status}."
+    if what:
+        message = f"The peer answered with HTTP status {status} ({what})."
     if status >= 500 or status in PASSING:
         return RetryLater(message, code=f"http-{status}")
     return OperatorNeeded(message, code=f"http-{status}")

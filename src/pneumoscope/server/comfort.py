@@ -19,9 +19,9 @@ def language_of(request: Request) -> Language:
 
 
 def theme_of(request: Request) -> str:
-    """Dark, for a reading room, unless the visitor chose otherwise."""
+    """What the visitor chose; empty: as the browser wishes, and dark, for a reading room, where it has no wish."""
     chosen = request.cookies.get(THEME, "")
-    return chosen if chosen in THEMES else THEMES[0]
+    return chosen if chosen in THEMES else ""
 
 
 @router.post("/comfort")

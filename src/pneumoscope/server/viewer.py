@@ -80,6 +80,7 @@ def configuration(request: Request) -> Response:
             "language": language.tag,
             "loading": say(N_("The overlay is being loaded.")),
             "failed": say(N_("The overlay could not be loaded.")),
+            "notForDiagnosis": say(N_("NOT FOR PRIMARY DIAGNOSIS")),
         }
     told = f"const pneumoscopeWords = {json.dumps(words, ensure_ascii=False)};\n"
     content = told + (STATIC / "viewer.js").read_text(encoding="utf-8")
@@ -89,8 +90,9 @@ def configuration(request: Request) -> Response:
 @router.get("/{name:path}")
 def file(request: Request, name: str) -> Response:
     """One of the viewer's files; what comes last among the routes."""
-    found = (FOLDER / name).resolve() if _NAME.fullmatch(name) else FOLDER
-    if not found.is_relative_to(FOLDER) or not found.is_file():
+    folder = FOLDER.resolve()  # an installation may lie behind a link
+    found = (folder / name).resolve() if _NAME.fullmatch(name) else folder
+    if not found.is_relative_to(folder) or not found.is_file():
         raise Problem(404, "not-found", "There is nothing here.")
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     index = FOLDER / "index.html"

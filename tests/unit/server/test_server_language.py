@@ -115,6 +115,61 @@ def test_a_kept_sentence_is_said_in_the_language_of_the_page(kept: str, tag: str
         assert sentences.said(kept) == said
 
 
+STORED = "2 of 5 objects were stored; the peer answered 0x0122 (SOP class not supported) to 1, 0xA700 (out of resources) to 2"
+
+
+@pytest.mark.parametrize(
+    ("kept", "tag", "said"),
+    [
+        (
+            "The peer cannot be reached: Connection refused.",
+            "de",
+            "Die Gegenstelle ist nicht erreichbar: Verbindung abgelehnt.",
+        ),
+        (
+            "The peer rejected the association: it does not know our AE title, 1234 (source 1, reason 3).",
+            "de",
+            "Die Gegenstelle lehnte die Assoziation ab: Sie kennt unseren AE-Titel 1234 nicht (Quelle 1, Grund 3).",
+        ),
+        (
+            f"{STORED}: Segmentation Storage.",
+            "de",
+            "2 von 5 Objekten wurden gespeichert; die Gegenstelle antwortete 0x0122 (SOP-Klasse nicht unterstützt) auf 1, "
+            "0xA700 (keine Kapazität mehr) auf 2: Segmentation Storage.",
+        ),
+        (
+            f"{STORED}.",
+            "ko",
+            "객체 5개 중 2개가 저장되었습니다. 상대 시스템의 응답: "
+            "1개에 0x0122(지원하지 않는 SOP 클래스), 2개에 0xA700(자원 부족).",
+        ),
+        (
+            "The peer answered with HTTP status 202 (it does not say which objects it stored).",
+            "zh-Hans",
+            "对方以 HTTP 状态 202（未说明存储了哪些对象）应答。",
+        ),
+        (
+            "The peer answered AE with error 207 of HL7 table 0357.",
+            "ko",
+            "상대 시스템이 AE, HL7 표 0357의 오류 207(으)로 응답했습니다.",
+        ),
+        (
+            "The folder cannot be read: Stale file handle.",
+            "de",
+            "Der Ordner kann nicht gelesen werden: Freigabe nicht mehr gültig.",
+        ),
+        (
+            "The acknowledgement is longer than 65536 bytes.",
+            "de",
+            "Die Quittung ist länger als 65.536 Byte.",
+        ),
+    ],
+)
+def test_what_became_of_a_delivery_is_said_in_the_language_of_the_page(kept: str, tag: str, said: str) -> None:
+    with speaking(LANGUAGES[tag]):
+        assert sentences.said(kept) == said
+
+
 def test_every_role_action_and_status_has_a_word() -> None:
     assert set(vocabulary.ROLES) == set(Role)
     assert set(vocabulary.ACTIONS) >= set(_TYPES)

@@ -47,6 +47,14 @@ def test_a_file_comes_compressed_where_it_may(client: TestClient, accepted: str,
     assert answer.content == SCRIPT  # the client has unpacked it
 
 
+def test_an_installation_may_lie_behind_a_link(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "out.js").symlink_to(__file__)
+    monkeypatch.setattr(viewer, "FOLDER", tmp_path / "link")
+    assert client.get("/plain.js").content == SCRIPT
+    assert client.get("/out.js").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("asked", "tag", "said"),
     [("", "en", "The overlay is being loaded."), ("de-AT, en;q=0.5", "de", "Die Überlagerung wird geladen.")],

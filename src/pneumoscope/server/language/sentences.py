@@ -131,6 +131,102 @@ TAKING = (
     N_("It says that text is burned into its image, which cannot be anonymised."),
     N_("It is damaged, and so cannot be anonymised."),
 )
+#: What becomes of a delivery: ``delivery``, ``worker.posting``, ``store``, ``output``; the first that fits counts.
+DELIVERING = (
+    N_("%(stored)s of %(total)s objects were stored; the peer answered %(answers)s: %(kinds)s."),
+    N_("%(stored)s of %(total)s objects were stored; the peer answered %(answers)s."),
+    N_("%(number)s (%(meaning)s) to %(count)s"),
+    N_("out of resources"),
+    N_("resource limitation"),
+    N_("processing failure"),
+    N_("SOP class not supported"),
+    N_("not authorized"),
+    N_("object does not match its SOP class"),
+    N_("object not understood"),
+    N_("no meaning that we know"),
+    N_("The peer broke off or did not answer in time; %(stored)s of %(total)s objects were stored."),
+    N_("The peer tells of %(stored)s of %(total)s objects only."),
+    N_("The peer stored the objects but does not vouch for all of them."),
+    N_("The destination did not vouch for every object."),
+    N_("No storage commitment came."),
+    N_("%(count)s objects were stored and are committed."),
+    N_("%(count)s objects were stored and commitment was asked."),
+    N_("%(count)s objects were stored; the peer took no request for storage commitment."),
+    N_("%(count)s objects were stored."),
+    N_("The server lists %(count)s objects as stored."),
+    N_("The server took %(count)s objects but lists none."),
+    N_("%(created)s resources were created, %(others)s were there already."),
+    N_("The message was acknowledged with %(code)s."),
+    N_("%(count)s files were written."),
+    N_("The same files lie there already."),
+    N_("The reading has no DICOM objects."),
+    N_("The settings no longer name this destination."),
+    N_("The results are no longer in the file store."),
+    N_("It failed by a fault of ours (%(kind)s)."),
+    N_("The stored reading has no %(name)s, which this destination needs."),
+    N_("The stored %(name)s is no DICOM object."),
+    N_("The stored %(name)s is no FHIR bundle."),
+    N_("The stored %(name)s is no reading."),
+    N_("The peer rejected the association: %(words)s (source %(source)s, reason %(reason)s)."),
+    N_("it does not support our application context"),
+    N_("it does not know our AE title, %(ours)s"),
+    N_("it does not know the AE title that we call, %(theirs)s"),
+    N_("it gives no reason"),
+    N_("The peer is busy and rejected the association for now (source %(source)s, reason %(reason)s)."),
+    N_("The peer accepts none of the kinds of object that we send."),
+    N_("The peer did not answer the request for an association in time."),
+    N_("The peer broke off before it accepted the association."),
+    N_("The peer broke off before it accepted the association; it may speak TLS alone."),
+    N_("The peer broke off, or what it sent is not HTTP."),
+    N_("The peer broke off."),
+    N_("The peer closed the connection during TLS."),
+    N_("The peer closed the connection."),
+    N_("The peer did not answer in time."),
+    N_("The delivery was not done in the time set for it."),
+    N_("The peer's host name is not known to the network."),
+    N_("The peer cannot be reached: %(reason)s."),
+    N_("no answer in time"),
+    N_("no reason known"),
+    N_("The peer's certificate is not trusted: %(reason)s."),
+    N_("TLS with the peer failed: %(reason)s; version 1.2 or later is needed."),
+    N_("%(key)s is not the key of %(certificate)s."),
+    N_("One of %(names)s cannot be used; PEM files without a password are needed."),
+    N_("The peer answered with HTTP status %(status)s (%(what)s)."),
+    N_("it does not say which objects it stored"),
+    N_("The peer answered with HTTP status %(status)s."),
+    N_("The peer answered %(code)s with error %(error)s of HL7 table 0357."),
+    N_("The peer answered %(code)s."),
+    N_("The peer acknowledged another message than ours."),
+    N_("The peer's answer is no acknowledgement: MSA-1 is none of AA, AE, AR, CA, CE, CR."),
+    N_("The peer's answer is no HL7 message."),
+    N_("The peer's answer is no MLLP message."),
+    N_("The acknowledgement is longer than %(limit)s bytes."),
+    N_("The peer's answer is longer than %(limit)s MB; is the URL right?"),
+    N_("The answer is not that to a transaction: %(entries)s entries came for %(count)s; is the URL a FHIR base?"),
+    N_("The URL or the token of the destination cannot be used; http:// or https:// is needed."),
+    N_("The folder is not there; it may be a share that is not mounted."),
+    N_("The folder cannot be read: %(reason)s."),
+    N_("The output path is a file; a new or empty folder is needed."),
+    N_("The output folder holds other files; a new or empty folder, or one with an earlier reading, is needed."),
+    N_("The results cannot be written: %(reason)s; nothing was written."),
+    N_("The file store cannot be written: %(reason)s."),
+    N_("The bucket does not exist."),
+    N_("The object storage refuses our key, or the right to do this."),
+    N_("The object storage does not answer as it should."),
+    N_("%(file)s cannot be read: %(reason)s."),
+)
+#: The words of the operating system for what is met most.
+SYSTEM = (
+    N_("Connection refused"),
+    N_("No route to host"),
+    N_("Network is unreachable"),
+    N_("Host is down"),
+    N_("Permission denied"),
+    N_("Stale file handle"),
+    N_("No space left on device"),
+    N_("Read-only file system"),
+    N_("Input/output error"),
+)
 #: Why what a person asked a page for is not to be had.
 ASKING = (
     N_("There is no such study here."),
@@ -175,7 +271,9 @@ ASKING = (
     N_("There is no candidate that could be withdrawn."),
     N_("There is neither a candidate nor a previous model that a step back could lead to."),
 )
-SENTENCES = (*FINDINGS, *SERIES, *RULES, *VOLUME, *GUARD, *AROUND, *TAKING, *ASKING)
+SENTENCES = (*FINDINGS, *SERIES, *RULES, *VOLUME, *GUARD, *AROUND, *TAKING, *DELIVERING, *SYSTEM, *ASKING)
+#: Places of names that someone chose, which stay as they are.
+_NAMES = frozenset({"ours", "theirs"})
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _NUMBER = re.compile(r"(?P<under>under )?(?P<number>-?[0-9]+(?:\.(?P<digits>[0-9]+))?)(?P<percent> ?%)?")
 _PIECES = re.compile(r"(?<=\.) ")
@@ -209,7 +307,8 @@ def _whole(sentence: str) -> str | None:
         return say(sentence)
     for pattern, text in _patterns():
         if found := pattern.fullmatch(sentence):
-            return say(text, **{name: _value(value) for name, value in found.groupdict().items()})
+            given = found.groupdict().items()
+            return say(text, **{name: value if name in _NAMES else _value(value) for name, value in given})
     return None
 
 
@@ -220,10 +319,11 @@ def _value(value: str) -> str:
         if not found["percent"]:
             return number if not found["under"] else value
         return say("under %(percent)s %%" if found["under"] else "%(percent)s %%", percent=number)
-    if (whole := _whole(value)) is not None:
-        return whole
-    words = value.split(", ")
-    return ", ".join(say(word) for word in words) if all(word in _plain() for word in words) else value
+    words = [_whole(word) for word in value.split(", ")]
+    if None not in words:  # before the whole: a pattern for one would take several for one
+        return ", ".join(word for word in words if word)
+    whole = _whole(value)
+    return value if whole is None else whole
 
 
 @cache

@@ -1,4 +1,5 @@
-// One key for each answer: a sends the acceptance; m and r open their form, where a digit chooses the reason and Enter sends it.
+// One key for each answer: a sends the acceptance; m and r open their form, where a digit chooses the reason, Enter sends it
+// and Escape closes it.
 
 const root = document.querySelector("[data-review]");
 const remembered = "pneumoscope-keys";
@@ -12,6 +13,15 @@ function open(summary) {
   const details = summary.parentElement;
   details.open = true;
   details.querySelector("input[type=radio]").focus();
+}
+
+/** Close the form that is open, and go back to what opened it; false where none is. */
+function close() {
+  const details = root.querySelector("details[open]");
+  if (!details) return false;
+  details.open = false;
+  details.querySelector("summary").focus();
+  return true;
 }
 
 function choose(digit) {
@@ -41,7 +51,10 @@ if (root) {
   keys.closest("label").hidden = false;
   keys.checked = localStorage.getItem(remembered) !== "off";
   keys.addEventListener("change", () => localStorage.setItem(remembered, keys.checked ? "on" : "off"));
-  document.addEventListener("keydown", (event) => onKey(event, keys));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !event.isComposing && close()) event.preventDefault();
+    else onKey(event, keys);
+  });
   for (const summary of root.querySelectorAll("summary")) {
     summary.parentElement.addEventListener("toggle", ({ target }) => {
       if (target.open) open(summary);

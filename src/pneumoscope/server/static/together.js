@@ -71,6 +71,7 @@ async function follow(state) {
 const takers = {
   welcome({ room, number, state, marks }) {
     notice("");
+    find("side").disabled = false;
     const isNew = room !== inRoom; // else the server knows what is drawn, and what was removed meanwhile
     inRoom = room;
     call.enter(room, number);
@@ -184,7 +185,7 @@ async function toggle(button, kind) {
     notice(words.noDevice);
   }
   if (isOver) call.stop(kind); // it ended while the browser asked
-  button.disabled = isOver;
+  button.disabled = false;
   button.setAttribute("aria-pressed", String(call.has(kind)));
   tellPresence();
 }
@@ -202,7 +203,7 @@ channel.addEventListener("over", ({ detail }) => {
   [people, viewer.pointers] = [[], new Map()];
   showPeople();
   viewer.redraw();
-  for (const control of root.querySelectorAll(".side button, .side input")) control.disabled = true;
+  find("side").disabled = true;
 });
 call.addEventListener("stream", ({ detail: { number, stream } }) => {
   if (stream) streams.set(number, stream);
@@ -222,7 +223,7 @@ viewer.addEventListener("draw", ({ detail: { colour: _, ...drawn } }) => {
 
 find("undo").addEventListener("click", () => {
   const last = [...mine.keys()].pop();
-  if (last) channel.say({ kind: "unmark", id: last });
+  if (last && channel.say({ kind: "unmark", id: last })) mine.delete(last); // at once: a second press means the one before
 });
 find("fit").addEventListener("click", () => viewer.fit());
 for (const button of root.querySelectorAll("[data-window]")) {

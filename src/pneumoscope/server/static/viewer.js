@@ -154,7 +154,7 @@ const logo = (React) =>
     "a",
     { href: "/", style: { color: "#5cc8d6", fontWeight: 650, lineHeight: 1.2, textDecoration: "none" } },
     "Pneumoscope",
-    React.createElement("div", { style: { color: "#ffc43d", fontSize: 10 } }, "NOT FOR PRIMARY DIAGNOSIS"),
+    React.createElement("div", { lang: pneumoscopeWords.language, style: { color: "#ffc43d", fontSize: 10 } }, pneumoscopeWords.notForDiagnosis),
   );
 
 window.config = {

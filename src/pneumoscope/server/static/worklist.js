@@ -88,6 +88,7 @@ function narrow() {
   const given = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
   const address = given.size ? `/?${given}` : "/";
   history.replaceState(null, "", address);
+  for (const back of document.querySelectorAll("form.comfort [name=back]")) back.value = address;
   show(address);
 }
 

@@ -18,6 +18,7 @@ from pneumoscope.server.credentials import known_roles, limits_of
 from pneumoscope.server.desk import Desk, desk_of
 from pneumoscope.server.journal import note, visitor_of
 from pneumoscope.server.rights import Right, needs, rights_of
+from pneumoscope.server.together import helpers
 from pneumoscope.server.together.meetings import ACTION
 from pneumoscope.server.together.messages import parse
 from pneumoscope.server.together.room import Close, Person, Seat
@@ -68,6 +69,7 @@ async def _attend(websocket: WebSocket, desk: Desk, row: sa.RowMapping, tab: str
         return
     try:
         await anyio.to_thread.run_sync(tell, "Joined.")
+        seat.tell({"kind": "ice", "servers": helpers.told(desk.settings.together.ice_servers, until=row["expires_at"])})
         await _converse(websocket, desk, meeting_id, seat)
     except SQLAlchemyError as fault:  # the page comes again
         log.warning("Nobody can join a meeting now", fault=type(fault).__name__)
@@ -86,7 +88,6 @@ def _let_go(tell: Callable[[str], None]) -> None:
 
 
 async def _converse(websocket: WebSocket, desk: Desk, meeting_id: str, seat: Seat) -> None:
-    seat.tell({"kind": "ice", "servers": _ice_servers(desk)})
     async with anyio.create_task_group() as group:
         group.start_soon(_watch, websocket, desk, meeting_id, seat)
         group.start_soon(_listen, websocket, desk, meeting_id, seat, group)
@@ -142,12 +143,3 @@ def _why_not(websocket: WebSocket, desk: Desk, meeting_id: str, active: bool) ->
         with desk.store.database.begin() as db:
             sessions.touch(db, visitor.session_id)
     return None
-
-
-def _ice_servers(desk: Desk) -> list[dict[str, object]]:
-    """As a browser's RTCPeerConnection takes them."""
-    found: list[dict[str, object]] = []
-    for server in desk.settings.together.ice_servers:
-        secret: dict[str, object] = {"username": server.user, "credential": server.password} if server.user else {}
-        found.append({"urls": list(server.urls), **secret})
-    return found

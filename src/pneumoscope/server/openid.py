@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio.to_thread
 import structlog
+import sqlalchemy as sa
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -83,7 +84,7 @@ class Provider:
         jar.put_way(request, response, base64.urlsafe_b64encode(json.dumps(request.session).encode()).decode())
         return response
 
-    async def take_back(self, request: Request, desk: Desk) -> tuple[str, str]:
+    async def take_back(self, request: Request, desk: Desk) -> tuple[sa.RowMapping, str]:
         """The account of the person who comes back, and where they wanted to go. Raises NotLetIn."""
         request.scope["session"] = _opened(desk.jar.way(request))
         place = str(request.session.get("place", "/"))
@@ -124,7 +125,7 @@ class Provider:
         found["id_token_signing_alg_values_supported"] = [name for name in told if name in _ALGORITHMS]
         return found
 
-    def _account(self, request: Request, desk: Desk, claims: Mapping[str, Any]) -> str:
+    def _account(self, request: Request, desk: Desk, claims: Mapping[str, Any]) -> sa.RowMapping:
         subject = str(claims["sub"])[:255]
         login = _plain(claims.get("preferred_username") or claims.get("email") or subject)
         name = _plain(claims.get("name") or login)
@@ -144,7 +145,7 @@ class Provider:
             raise NotLetIn("no-role", "The provider gives no role that counts here.", status=403, actor=actor)
         if found["disabled"]:
             raise NotLetIn("shut", "The account is shut.", status=403, actor=actor)
-        return str(found["id"])
+        return found
 
 
 def _away(fault: Exception) -> NotLetIn:

@@ -5,6 +5,7 @@ the person is away lies in a cookie of theirs: it protects them alone, so nothin
 """
 
 import base64
+import hashlib
 import json
 import re
 import ssl
@@ -13,8 +14,8 @@ from functools import partial
 from typing import Any
 
 import anyio.to_thread
-import structlog
 import sqlalchemy as sa
+import structlog
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -127,18 +128,22 @@ class Provider:
 
     def _account(self, request: Request, desk: Desk, claims: Mapping[str, Any]) -> sa.RowMapping:
         subject = str(claims["sub"])[:255]
-        login = _plain(claims.get("preferred_username") or claims.get("email") or subject)
+        login = _plain(claims.get("preferred_username") or claims.get("email") or "") or _plain(subject)
         name = _plain(claims.get("name") or login)
-        actor = actor_of(login=login, issuer=self._issuer)
         told = _values(claims, self._settings.role_claim) or []
         roles = sorted({role for value in told for role in self._settings.roles.get(value, ())})
         with desk.store.database.begin() as db:
             row = accounts.find(db, issuer=self._issuer, subject=subject)
+            if row is not None:
+                login = row["login"]
+            elif accounts.is_taken(db, login, issuer=self._issuer):  # providers may give a name again, and people change theirs
+                login = f"{login[:70]} {hashlib.sha256(subject.encode()).hexdigest()[:8]}"
             if row is None and roles:
                 accounts.add(db, login=login, name=name, roles=roles, issuer=self._issuer, subject=subject)
             elif row is not None:
-                accounts.describe(db, row["id"], login=login, name=name, roles=roles)
+                accounts.describe(db, row["id"], name=name, roles=roles)
             found = accounts.find(db, issuer=self._issuer, subject=subject)
+        actor = actor_of(login=login, issuer=self._issuer)
         if set(row["roles"] if row is not None else ()) != set(roles):
             note(request, "people", actor=actor, detail=f"The provider gives the roles: {', '.join(roles) or 'none'}.")
         if found is None or not roles:

@@ -84,9 +84,9 @@ def set_password(
     return db.execute(which.values(password_hash=password_hash, must_change=must_change)).rowcount == 1
 
 
-def describe(db: sa.Connection, account_id: str, *, login: str, name: str, roles: Iterable[str]) -> None:
-    """Set what a provider says of its account."""
-    db.execute(account.update().where(account.c.id == account_id).values(login=login, name=name, roles=sorted(roles)))
+def describe(db: sa.Connection, account_id: str, *, name: str, roles: Iterable[str]) -> None:
+    """Set what a provider says of its account; its login stays, since answers and the trail are under it."""
+    db.execute(account.update().where(account.c.id == account_id).values(name=name, roles=sorted(roles)))
 
 
 def set_roles(db: sa.Connection, account_id: str, roles: Iterable[str]) -> None:

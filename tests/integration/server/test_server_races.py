@@ -1,8 +1,9 @@
-"""Logging in while something else happens to the account."""
+"""Logging in while something else happens to the account, and people whom a provider calls alike."""
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -10,14 +11,20 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
-from server_node import make_store
+from server_node import file_objects, finish_reading, make_store, phantom_datasets
+from starlette.requests import Request
 
-from pneumoscope.config import Settings
+from pneumoscope.config import OpenId, Settings
+from pneumoscope.records import Answer, Judgement
 from pneumoscope.server import make_app
-from pneumoscope.store import Store, accounts, passwords, sessions
+from pneumoscope.server.credentials import actor_of
+from pneumoscope.server.openid import Provider
+from pneumoscope.server.visitor import Visitor
+from pneumoscope.store import Store, accounts, passwords, reviews, sessions
 from pneumoscope.store.people_schema import session
 
 OLD, NEW, NEWEST = "first-password-of-kim", "a few words do well", "some other words do too"
+ISSUER = "https://id.hospital.example"
 
 
 @dataclass
@@ -137,3 +144,47 @@ def test_a_login_leads_to_a_long_place(house: House) -> None:
 
     answer = house.ask(form, log_in(OLD, place))
     assert (answer.status_code, answer.headers.get("location")) == (303, place)
+
+
+def test_people_whom_a_provider_calls_alike_are_not_the_same_reader(house: House, tmp_path: Path) -> None:
+    (dataset, *_) = phantom_datasets()
+    file_objects(house.store, [dataset], settings=Settings(node={"folder": tmp_path}))
+    reading_id, _ = finish_reading(house.store, dataset.StudyInstanceUID)
+    provider = Provider(OpenId(issuer=ISSUER, client_id="pneumoscope", role_claim="groups", roles={"radiology": ["reader"]}))
+
+    async def come(subject: str, username: str) -> str:
+        """Whom the trail and the answers call the person."""
+        scope = {"type": "http", "app": house.app, "visitor": Visitor(actor="", address=""), "headers": []}
+        claims = {"sub": subject, "preferred_username": username, "name": "Kim", "groups": ["radiology"]}
+        async with house.app.router.lifespan_context(house.app):
+            row = provider._account(Request(scope), house.app.state.desk, claims)
+        return actor_of(login=row["login"], issuer=row["issuer"])
+
+    async def all_come() -> list[str]:
+        return [await come(*who) for who in (("1", "kim"), ("2", "Kim"), ("1", "kim.lee"), ("3", "kim"), ("2", "kim"))]
+
+    one, two, renamed, three, again = anyio.run(all_come)
+    assert one == renamed == "kim (OpenID Connect)"
+    assert two == again
+    assert len({one, two, three}) == 3
+    for reader, judgement in ((one, Judgement.ACCEPT), (two, Judgement.ACCEPT)):
+        with house.store.database.begin() as db:
+            reviews.add(db, reading_id, Answer(judgement=judgement), reader=reader)
+    with house.store.database.look() as db:
+        assert [row["reader"] for row in reviews.latest(db, [reading_id])[reading_id]] == [one, two]
+
+
+def test_a_session_of_another_provider_holds_no_more(house: House, tmp_path: Path) -> None:
+    limits = sessions.Limits(idle=timedelta(hours=1), longest=timedelta(hours=1))
+    tokens = {}
+    with house.store.database.begin() as db:
+        for issuer in ("https://id.before.example", ISSUER):
+            account_id = accounts.add(db, login="lee", roles=["reader"], issuer=issuer, subject="lee")
+            tokens[issuer] = sessions.begin(db, account_id, address="", agent="", limits=limits)
+    openid = {"issuer": ISSUER, "client_id": "x", "roles": {"radiology": ["reader"]}}
+    house.app = make_app(Settings(node={"folder": tmp_path}, people={"ways": "both", "openid": openid}), house.store)
+    answers = {}
+    for issuer, token in tokens.items():
+        headers = {"Cookie": f"pneumoscope-8042={token}"}
+        answers[issuer] = house.ask(lambda client, headers=headers: client.get("/account", headers=headers)).status_code
+    assert list(answers.values()) == [401, 200]

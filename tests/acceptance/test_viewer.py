@@ -165,7 +165,7 @@ def test_the_segmentation_lies_on_the_lesions(page, study: str, node: Node, inst
 
 def test_no_other_host_is_asked_and_nothing_is_complained_of(page) -> None:
     assert page.elsewhere == []
-    assert {url.split("/")[3].split("?")[0] for _, url in page.asked} >= {"viewer", "dicom-web", "app-config.js"}
+    assert {url.split("/")[3].split("?")[0] for _, url in page.asked} >= {"dicom-web", "app-config.js"}
     assert {method for method, url in page.asked if "/dicom-web" in url} == {"GET"}
     assert [text for text in page.complaints if "favicon" not in text] == []
 

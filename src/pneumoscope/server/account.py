@@ -34,10 +34,13 @@ def change_password(request: Request, desk: AtDesk, old: Typed = "", new: Typed 
         return _show(request, desk, fault=fault, status=429 if fault == "locked" else 400)
     kept = passwords.hashed(new)
     with desk.store.database.begin() as db:
-        accounts.set_password(db, row["id"], kept)
-        sessions.end_all(db, row["id"])
+        changed = accounts.set_password(db, row["id"], kept, instead_of=row["password_hash"])
+        if changed:
+            sessions.end_all(db, row["id"])
+    if not changed:  # by someone else, while the old one was looked at
+        return _show(request, desk, fault="wrong", status=400)
     response = RedirectResponse(f"{ACCOUNT}?done=password", 303)
-    entering.enter(request, desk, row, response)
+    entering.enter(request, desk, {**row, "password_hash": kept}, response)
     note(request, "people", detail="The password was changed by its owner.")
     return response
 

@@ -68,7 +68,7 @@ class Sessions:
             return None
         with self._store.database.look() as db:
             row = sessions.find(db, token, limits=self._limits)
-        if row is None or not (self._people.by_openid if row["issuer"] else self._people.by_password):
+        if row is None or not (self._is_ours(row["issuer"]) if row["issuer"] else self._people.by_password):
             return None
         if sessions.is_stale(row["seen_at"]) and _is_done_by_a_person(connection.headers):
             with self._store.database.begin() as db:
@@ -83,6 +83,9 @@ class Sessions:
             csrf=forgery.token_of(token),
             must_change=row["must_change"],
         )
+
+    def _is_ours(self, issuer: str) -> bool:
+        return self._people.by_openid and issuer == self._people.openid.issuer
 
 
 class ThisMachine:

@@ -1,6 +1,8 @@
 """Logging in and out: passwords that are tried, sessions that begin and end."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from fastapi import Request
@@ -20,7 +22,7 @@ class TooManyTries(Exception):
 
 
 def try_password(request: Request, desk: Desk, *, login: str, password: str) -> sa.RowMapping | None:
-    """The account whose password it is. Raises TooManyTries.
+    """The account whose password it is, as it was when that was looked at. Raises TooManyTries.
 
     An account is locked for browsers that it was never used with: whoever types wrong passwords for others locks out
     nobody who has been here before.
@@ -49,8 +51,8 @@ def try_password(request: Request, desk: Desk, *, login: str, password: str) -> 
         attempts.forget(db, own_key)
         if not browser:
             attempts.take_back(db, address_key)
-        if better:
-            accounts.set_password(db, row["id"], better, must_change=row["must_change"])
+        if better and accounts.set_password(db, row["id"], better, must_change=row["must_change"], instead_of=kept):
+            row = accounts.get(db, row["id"])
     return row
 
 
@@ -79,20 +81,26 @@ def check_own_password(request: Request, desk: Desk, row: sa.RowMapping, passwor
     return True
 
 
-def enter(request: Request, desk: Desk, row: sa.RowMapping, response: Response) -> None:
-    """Begin a session of an account, in place of one that this browser may have."""
+def enter(request: Request, desk: Desk, row: Mapping[Any, Any], response: Response) -> bool:
+    """Begin a session of an account, in place of one that this browser may have.
+
+    False, and there is none, where the password that ``row`` tells of was changed meanwhile, or the account was shut.
+    """
     address, agent = visitor_of(request).address, request.headers.get("user-agent", "")
     limits = limits_of(desk.settings.people)
     with desk.store.database.begin() as db:
+        kept = accounts.get(db, row["id"], to_act=True)
+        if kept is None or kept["disabled"] or kept["password_hash"] != row["password_hash"]:
+            return False
         if (old := desk.jar.session(request)) and (found := sessions.find(db, old, limits=limits)):
             sessions.end(db, found["session_id"], account_id=found["id"])
         token = sessions.begin(db, row["id"], address=address, agent=agent, limits=limits)
         accounts.note_login(db, row["id"])
         attempts.sweep(db, pause=pause_of(desk))
-        kept = accounts.get(db, row["id"])
     desk.jar.put_session(request, response, token)
-    if kept is not None and kept["password_hash"]:
+    if kept["password_hash"]:
         desk.jar.put_known(request, response, account_id=row["id"], secret=kept["password_hash"])
+    return True
 
 
 def pause_of(desk: Desk) -> timedelta:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Annotated
 
 import anyio.to_thread
+import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
@@ -23,6 +24,7 @@ router = APIRouter()
 #: A place of ours: neither another host nor what a browser takes for one.
 _OURS = re.compile(r"/(?![/\\])[\x21-\x7e]{0,2000}")
 Typed = Annotated[str, Form(max_length=1000)]
+Place = Annotated[str, Form(max_length=2001)]
 
 
 @router.get("/login")
@@ -32,7 +34,7 @@ def form(request: Request, desk: AtDesk, next: str = "/", out: str = "") -> Resp
 
 
 @router.post("/login")
-async def log_in(request: Request, desk: AtDesk, login: Typed = "", password: Typed = "", next: Typed = "/") -> Response:  # noqa: A002
+async def log_in(request: Request, desk: AtDesk, login: Typed = "", password: Typed = "", next: Place = "/") -> Response:  # noqa: A002
     """Log in by an account of the node."""
     if not desk.settings.people.by_password:
         raise Problem(404, "not-found", "Nobody logs in by password here.")
@@ -47,19 +49,19 @@ def _log_in(request: Request, desk: Desk, *, login: str, password: str, place: s
         return _form(request, desk, place=place, login=login, fault="locked", status=429)
     if row is None:
         return _form(request, desk, place=place, login=login, fault="wrong", status=401)
-    return let_in(request, desk, account_id=row["id"], place=place)
+    return let_in(request, desk, row, place=place)
 
 
-def let_in(request: Request, desk: Desk, *, account_id: str, place: str) -> Response:
+def let_in(request: Request, desk: Desk, row: sa.RowMapping, *, place: str) -> Response:
     """Begin a session and show what was asked for."""
-    with desk.store.database.look() as db:
-        row = accounts.get(db, account_id)
-    assert row is not None
     wanted = place if _OURS.fullmatch(place) else "/"
     response = RedirectResponse(_home(row["roles"]) if wanted == "/" else wanted, 303)
-    entering.enter(request, desk, row, response)
+    actor = actor_of(login=row["login"], issuer=row["issuer"])
+    if not entering.enter(request, desk, row, response):
+        note(request, "login", outcome="failed", actor=actor, detail="The account was changed meanwhile.")
+        return _form(request, desk, place=place, login=row["login"], fault="wrong", status=401)
     way = "By OpenID Connect." if row["issuer"] else "By password."
-    note(request, "login", actor=actor_of(login=row["login"], issuer=row["issuer"]), detail=way)
+    note(request, "login", actor=actor, detail=way)
     return response
 
 
@@ -92,11 +94,11 @@ async def openid_back(request: Request, desk: AtDesk) -> Response:
     """From the provider."""
     provider = _provider(desk)
     try:
-        account_id, place = await provider.take_back(request, desk)
+        row, place = await provider.take_back(request, desk)
     except NotLetIn as fault:
         response = await _not_let_in(request, desk, fault)
     else:
-        response = await anyio.to_thread.run_sync(partial(let_in, request, desk, account_id=account_id, place=place))
+        response = await anyio.to_thread.run_sync(partial(let_in, request, desk, row, place=place))
     desk.jar.drop_way(request, response)
     return response
 

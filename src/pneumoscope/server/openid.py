@@ -5,6 +5,7 @@ the person is away lies in a cookie of theirs: it protects them alone, so nothin
 """
 
 import base64
+import hashlib
 import json
 import re
 import ssl
@@ -13,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import anyio.to_thread
+import sqlalchemy as sa
 import structlog
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
@@ -83,7 +85,7 @@ class Provider:
         jar.put_way(request, response, base64.urlsafe_b64encode(json.dumps(request.session).encode()).decode())
         return response
 
-    async def take_back(self, request: Request, desk: Desk) -> tuple[str, str]:
+    async def take_back(self, request: Request, desk: Desk) -> tuple[sa.RowMapping, str]:
         """The account of the person who comes back, and where they wanted to go. Raises NotLetIn."""
         request.scope["session"] = _opened(desk.jar.way(request))
         place = str(request.session.get("place", "/"))
@@ -124,27 +126,31 @@ class Provider:
         found["id_token_signing_alg_values_supported"] = [name for name in told if name in _ALGORITHMS]
         return found
 
-    def _account(self, request: Request, desk: Desk, claims: Mapping[str, Any]) -> str:
+    def _account(self, request: Request, desk: Desk, claims: Mapping[str, Any]) -> sa.RowMapping:
         subject = str(claims["sub"])[:255]
-        login = _plain(claims.get("preferred_username") or claims.get("email") or subject)
+        login = _plain(claims.get("preferred_username") or claims.get("email") or "") or _plain(subject)
         name = _plain(claims.get("name") or login)
-        actor = actor_of(login=login, issuer=self._issuer)
         told = _values(claims, self._settings.role_claim) or []
         roles = sorted({role for value in told for role in self._settings.roles.get(value, ())})
         with desk.store.database.begin() as db:
             row = accounts.find(db, issuer=self._issuer, subject=subject)
+            if row is not None:
+                login = row["login"]
+            elif accounts.is_taken(db, login, issuer=self._issuer):  # providers may give a name again, and people change theirs
+                login = f"{login[:70]} {hashlib.sha256(subject.encode()).hexdigest()[:8]}"
             if row is None and roles:
                 accounts.add(db, login=login, name=name, roles=roles, issuer=self._issuer, subject=subject)
             elif row is not None:
-                accounts.describe(db, row["id"], login=login, name=name, roles=roles)
+                accounts.describe(db, row["id"], name=name, roles=roles)
             found = accounts.find(db, issuer=self._issuer, subject=subject)
+        actor = actor_of(login=login, issuer=self._issuer)
         if set(row["roles"] if row is not None else ()) != set(roles):
             note(request, "people", actor=actor, detail=f"The provider gives the roles: {', '.join(roles) or 'none'}.")
         if found is None or not roles:
             raise NotLetIn("no-role", "The provider gives no role that counts here.", status=403, actor=actor)
         if found["disabled"]:
             raise NotLetIn("shut", "The account is shut.", status=403, actor=actor)
-        return str(found["id"])
+        return found
 
 
 def _away(fault: Exception) -> NotLetIn:

@@ -50,7 +50,7 @@ def to_query(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def from_query(query: Any) -> Told | None:  # noqa: ANN401 - Starlette's QueryParams
     """What an address tells, if it is one of ``to_query``; anything else in it is passed over."""
-    numbers = {name: int(value) for name, value in query.items() if value.isdigit() and len(value) < 7}
+    numbers = {name: int(value) for name, value in query.items() if value.isascii() and value.isdigit() and len(value) < 7}
     counts = {name: numbers[name] for name in (*map(str, Status), "left out") if name in numbers}
     reasons = {words: numbers[code] for code, words in _WORDS.items() if code in numbers}
     studies = tuple(uid for uid in query.getlist("study")[:MOST_STUDIES] if is_uid(uid))

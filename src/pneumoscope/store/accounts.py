@@ -46,9 +46,16 @@ def add(  # noqa: PLR0913 - each is a column
     return account_id
 
 
-def get(db: sa.Connection, account_id: str) -> sa.RowMapping | None:
-    """An account."""
-    return db.execute(sa.select(account).where(account.c.id == account_id)).mappings().first()
+def is_taken(db: sa.Connection, login: str, *, issuer: str) -> bool:
+    """Whether someone of a provider has a login already, in whatever case."""
+    rows = db.execute(sa.select(account.c.login).where(account.c.issuer == issuer)).scalars()
+    return login.casefold() in {row.casefold() for row in rows}
+
+
+def get(db: sa.Connection, account_id: str, *, to_act: bool = False) -> sa.RowMapping | None:
+    """An account; ``to_act``: as it stays until this transaction ends."""
+    query = sa.select(account).where(account.c.id == account_id)
+    return db.execute(query.with_for_update() if to_act else query).mappings().first()
 
 
 def find(db: sa.Connection, *, subject: str, issuer: str = "") -> sa.RowMapping | None:
@@ -67,14 +74,19 @@ def has_local(db: sa.Connection) -> bool:
     return db.execute(sa.select(account.c.id).where(account.c.issuer == "").limit(1)).first() is not None
 
 
-def set_password(db: sa.Connection, account_id: str, password_hash: str, *, must_change: bool = False) -> None:
-    """Another password."""
-    db.execute(account.update().where(account.c.id == account_id).values(password_hash=password_hash, must_change=must_change))
+def set_password(
+    db: sa.Connection, account_id: str, password_hash: str, *, must_change: bool = False, instead_of: str | None = None
+) -> bool:
+    """Another password, in place of one of this hash where one is given; False where there is another by now."""
+    which = account.update().where(account.c.id == account_id)
+    if instead_of is not None:
+        which = which.where(account.c.password_hash == instead_of)
+    return db.execute(which.values(password_hash=password_hash, must_change=must_change)).rowcount == 1
 
 
-def describe(db: sa.Connection, account_id: str, *, login: str, name: str, roles: Iterable[str]) -> None:
-    """Set what a provider says of its account."""
-    db.execute(account.update().where(account.c.id == account_id).values(login=login, name=name, roles=sorted(roles)))
+def describe(db: sa.Connection, account_id: str, *, name: str, roles: Iterable[str]) -> None:
+    """Set what a provider says of its account; its login stays, since answers and the trail are under it."""
+    db.execute(account.update().where(account.c.id == account_id).values(name=name, roles=sorted(roles)))
 
 
 def set_roles(db: sa.Connection, account_id: str, roles: Iterable[str]) -> None:

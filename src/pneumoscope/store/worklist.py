@@ -79,7 +79,7 @@ def earlier(db: sa.Connection, row: sa.RowMapping, *, limit: int = 50) -> list[s
         )
         .select_from(_joined())
         .where(study.c.PatientID == row["PatientID"], study.c.StudyInstanceUID != row["StudyInstanceUID"])
-        .order_by(study.c.StudyDate.desc(), study.c.first_image_at.desc())
+        .order_by(_day().desc(), study.c.first_image_at.desc())
         .limit(limit)
     )
     return list(db.execute(query).mappings())
@@ -110,10 +110,15 @@ def _conditions(db: sa.Connection, wanted: Wanted) -> list[Condition]:
     if wanted.since or wanted.until:
         found.append(study.c.StudyDate != "")
     if wanted.since:
-        found.append(study.c.StudyDate >= wanted.since)
+        found.append(_day() >= wanted.since)
     if wanted.until:
-        found.append(study.c.StudyDate <= wanted.until)
+        found.append(_day() <= wanted.until)
     return found
+
+
+def _day() -> sa.Function[str]:
+    """YYYYMMDD; before DICOM a date was YYYY.MM.DD, and is understood (PS3.5 6.2)."""
+    return sa.func.replace(study.c.StudyDate, ".", "")
 
 
 def _holds(db: sa.Connection, word: str) -> Condition:

@@ -1,6 +1,7 @@
 """The confidentiality profile: every attribute of its table, at every depth, and nothing of the original in the bytes."""
 
 import json
+import struct
 from io import BytesIO
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import RLELossless, SecondaryCaptureImageStorage
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless, SecondaryCaptureImageStorage
 
 from pneumoscope.errors import Rejected
 from pneumoscope.phantom import PhantomSpec, dicom_parcels, render
@@ -121,11 +122,47 @@ def test_private_attributes_overlays_curves_and_unknown_ones_are_gone(slices: li
     dataset.add_new(0x60024000, "LT", MARK)
     dataset.add_new(0x50003000, "OW", MARK.encode())
     dataset.add_new(0x00100014, "LO", MARK)  # of a later edition than the dictionary
+    dataset[0x52009229] = DataElement(0x52009229, "OB", MARK.encode())  # items that nothing can look into
     dataset.file_meta.SourceApplicationEntityTitle = MARK
     dataset.preamble = MARK.encode().ljust(128, b"\0")
     content = anonymise(saved(dataset), SECRET)
     assert MARK.encode() not in content
     assert not [tag for tag in opened(content) if tag.tag.group in (0x0029, 0x5000, 0x6000, 0x6002)]
+
+
+def test_names_of_files_on_a_medium_are_gone(slices: list[bytes]) -> None:
+    """Elements of a DICOMDIR (group 0004) stand before all others, where a writer lets them stand."""
+    end_of_meta = 144 + int.from_bytes(slices[0][140:144], "little")
+    element = struct.pack("<HH2sH", 0x0004, 0x1500, b"CS", 8) + f"{MARK}  ".encode()
+    content = slices[0][:end_of_meta] + element + slices[0][end_of_meta:]
+    assert opened(content).ReferencedFileID == MARK
+    assert MARK.encode() not in anonymise(content, SECRET)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "high_bit", "order"),
+    [(ExplicitVRLittleEndian, 11, "<"), (ExplicitVRBigEndian, 11, ">"), (ExplicitVRLittleEndian, 15, "<")],
+)
+def test_overlays_within_the_pixels_are_gone_and_the_image_is_not(
+    slices: list[bytes], syntax: str, high_bit: int, order: str
+) -> None:
+    dataset = opened(slices[0])
+    stored = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) % 4096
+    words = np.zeros((64, 64), np.uint16)
+    words[:8, :48] = np.unpackbits(np.frombuffer(MARK.encode(), np.uint8)).reshape(1, 48)
+    shift, overlay_bit = high_bit - 11, 15 if high_bit == 11 else 0
+    dataset.BitsStored, dataset.HighBit = 12, high_bit
+    dataset.PixelData = (stored << shift | words << overlay_bit).astype(f"{order}u2").tobytes()
+    dataset.add_new(0x60000010, "US", 64)
+    dataset.add_new(0x60000011, "US", 64)
+    dataset.add_new(0x60000100, "US", 16)
+    dataset.add_new(0x60000102, "US", overlay_bit)
+    buffer = BytesIO()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    pydicom.dcmwrite(buffer, dataset, implicit_vr=False, little_endian=order == "<")
+    after = opened(anonymise(buffer.getvalue(), SECRET))
+    pixels = np.frombuffer(after.PixelData, f"{order}u2").reshape(64, 64)
+    assert np.array_equal(pixels, stored << shift)
 
 
 def test_it_says_what_was_done_and_leaves_the_pixels(slices: list[bytes]) -> None:
@@ -156,13 +193,22 @@ def test_what_belongs_together_does_so_under_one_secret_alone(slices: list[bytes
     assert anonymise(slices[0], SECRET) == anonymise(slices[0], SECRET)
 
 
+def compressed_with_an_overlay_inside(dataset: Dataset) -> None:
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    dataset.add_new(0x60000102, "US", 15)
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
         (lambda dataset: setattr(dataset, "SOPClassUID", SecondaryCaptureImageStorage), "not-anonymised"),
         (lambda dataset: setattr(dataset, "BurnedInAnnotation", "YES"), "burned-in-text"),
         (lambda dataset: setattr(dataset, "ImageType", ["DERIVED", "SECONDARY", "SCREEN SAVE"]), "burned-in-text"),
+        (lambda dataset: setattr(dataset, "ImageType", ["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 PROT"]), "burned-in-text"),
+        (lambda dataset: setattr(dataset, "ImageType", ["DERIVED", "SECONDARY", "DOSE_INFO"]), "burned-in-text"),
         (lambda dataset: delattr(dataset, "PixelData"), "not-anonymised"),
+        (compressed_with_an_overlay_inside, "burned-in-text"),
     ],
 )
 def test_what_may_show_a_name_is_refused(slices: list[bytes], change, code: str) -> None:

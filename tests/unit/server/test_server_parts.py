@@ -12,11 +12,13 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 import databases
 from pneumoscope.children import Children
 from pneumoscope.errors import Rejected, RetryLater
+from pneumoscope.server import outcomes
 from pneumoscope.server import pulse as beating
 from pneumoscope.server.dicomweb.accept import DICOM, OCTETS, Offer, choose
 from pneumoscope.server.dicomweb.query import parse
@@ -195,6 +197,12 @@ def test_a_tag_has_one_spelling(name: str) -> None:
     asked = parse([("StudyInstanceUID", "1.2.3"), (name, "1.2.4")], level=Level.STUDY, path={})
     assert asked.question.keys == {"StudyInstanceUID": "1.2.3"}
     assert asked.warnings
+
+
+@pytest.mark.parametrize(("number", "found"), [("3", {"filed": 3}), ("²", None), ("-1", None), ("٣", None)])
+def test_an_upload_is_told_of_by_numbers_alone(number: str, found: dict[str, int] | None) -> None:
+    told = outcomes.from_query(QueryParams({"filed": number}))
+    assert (told and told.counts) == found
 
 
 def test_an_arrival_that_ends_while_the_database_is_away_is_closed_once_it_is_back(

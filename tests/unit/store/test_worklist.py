@@ -224,6 +224,9 @@ def test_filters_narrow(database: Database) -> None:
         assert listed(db, priority=Priority.EMERGENCY) == ["2.25.3"]
         assert listed(db, since="20200315", until="20200331") == ["2.25.2"]
         assert listed(db, until="20200314") == []  # without a date it is in no range
+        add(db, 5, StudyDate="2020.03.20", PatientID="7")  # as old scanners write it
+        assert listed(db, since="20200316", until="20200331") == ["2.25.5"]
+        assert listed(db, until="20200315") == ["2.25.2"]
         assert listed(db, category=Category.SIGN) == ["2.25.4"]
         assert listed(db, state=StudyState.READ, words="x") == []
         assert worklist.count(db, Wanted(category=Category.SIGN, state=StudyState.READ)) == 1
@@ -233,8 +236,9 @@ def test_an_empty_id_is_nobody(database: Database) -> None:
     with database.begin() as db:
         for number, PatientID in ((1, ""), (2, ""), (3, " "), (4, "7"), (5, "7")):
             add(db, number, PatientID=PatientID, StudyDate=f"2020010{number}")
+        add(db, 6, PatientID="7", StudyDate="2020.01.06")
         others = {uid: worklist.earlier(db, studies.get(db, uid)) for uid in ("2.25.1", "2.25.3", "2.25.4")}
-    assert [row["StudyInstanceUID"] for row in others["2.25.4"]] == ["2.25.5"]
+    assert [row["StudyInstanceUID"] for row in others["2.25.4"]] == ["2.25.6", "2.25.5"]
     assert others["2.25.1"] == others["2.25.3"] == []
 
 

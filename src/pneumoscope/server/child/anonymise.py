@@ -13,6 +13,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement
@@ -28,6 +29,10 @@ from pneumoscope.series.rules import CT_CLASSES
 PROFILE = Path(__file__).with_name("profile.json")
 #: Groups of overlays and of curves, both repeating: graphics and text over the image, removed whole.
 _GRAPHICS = (0x6000, 0x5000)
+#: Of the files on a medium (PS3.3 F): their names, and nothing of an image.
+_DIRECTORY = 0x0004
+#: Words of Image Type by which scanners name pages of text among the images of CT: captured screens, dose, "CT_SOM5 PROT".
+_TEXT_PAGES = ("SCREEN", "DOSE", " PROT")
 _DUMMY_TEXT = "ANONYMIZED"
 #: A dummy value by VR; a text where none is named.
 _DUMMIES: dict[str, object] = {
@@ -42,6 +47,7 @@ _DUMMIES: dict[str, object] = {
     "TM": "000000",
     "UR": "http://anonymized.invalid",
 }
+_BURNED_IN = "It says that text is burned into its image, which cannot be anonymised."
 METHOD = ("Basic Application Level Confidentiality Profile", "DICOM PS3.15 2026c, no options")
 
 
@@ -53,6 +59,8 @@ def anonymise(content: bytes, secret: bytes) -> bytes:
         raise Rejected("It is no DICOM object.", code="not-dicom") from fault
     _refuse(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
+    if _has_planes_in_pixels(dataset):
+        _clear_planes(dataset, compressed=syntax.is_compressed)
     Anonymiser(secret).clean(dataset)
     _declare(dataset)
     dataset.file_meta = FileMetaDataset()
@@ -64,11 +72,28 @@ def anonymise(content: bytes, secret: bytes) -> bytes:
 
 
 def _refuse(dataset: Dataset) -> None:
-    image_type = dataset.get("ImageType") or ""
+    image_type = str(dataset.get("ImageType") or "").upper()
     if UID(str(dataset.get("SOPClassUID", ""))) not in CT_CLASSES or "PixelData" not in dataset:
         raise Rejected("It is no CT image; only those are anonymised.", code="not-anonymised")
-    if str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" or "SCREEN" in str(image_type).upper():
-        raise Rejected("It says that text is burned into its image, which cannot be anonymised.", code="burned-in-text")
+    if str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" or any(word in image_type for word in _TEXT_PAGES):
+        raise Rejected(_BURNED_IN, code="burned-in-text")
+
+
+def _has_planes_in_pixels(dataset: Dataset) -> bool:
+    """Whether an overlay has no data of its own: it is in bits of the pixels (retired, PS3.5 8.1.2)."""
+    groups = {tag.group for tag in list(dataset.keys()) if tag.group & 0xFF00 == 0x6000}
+    named = any((group, 0x0102) in dataset and (group, 0x3000) not in dataset for group in groups)
+    return named and dataset.BitsStored < dataset.BitsAllocated
+
+
+def _clear_planes(dataset: Dataset, *, compressed: bool) -> None:
+    """Leave the image's own bits alone. Raises Rejected where they cannot be reached."""
+    if compressed or dataset.BitsAllocated not in (8, 16):
+        raise Rejected(_BURNED_IN, code="burned-in-text")
+    order = "<" if dataset.original_encoding[1] else ">"
+    lowest = dataset.HighBit + 1 - dataset.BitsStored
+    words = np.frombuffer(dataset.PixelData, np.dtype(f"{order}u{dataset.BitsAllocated // 8}"))
+    dataset.PixelData = (words & ((1 << dataset.BitsStored) - 1 << lowest)).astype(words.dtype).tobytes()
 
 
 def _declare(dataset: Dataset) -> None:
@@ -105,7 +130,9 @@ class Anonymiser:
         for tag in list(dataset.keys()):
             action = action_for(tag)
             if action == "K":
-                if _vr(dataset, tag) == "SQ":
+                if dictionary_VR(tag) == "SQ" and dataset[tag].VR != "SQ":
+                    del dataset[tag]  # its items cannot be looked into
+                elif _vr(dataset, tag) == "SQ":
                     for item in dataset[tag].value or ():
                         self._clean(item)
             else:
@@ -136,7 +163,9 @@ class Anonymiser:
 
 def action_for(tag: BaseTag) -> str:
     """The profile's action: its letters as in the table, K where it names none and the attribute is one of the standard's."""
-    if tag.is_private or tag.group & 0xFF00 in _GRAPHICS or tag.element == 0 or not dictionary_has_tag(tag):
+    if tag.is_private or tag.group & 0xFF00 in _GRAPHICS or tag.group == _DIRECTORY or tag.element == 0:
+        return "X"
+    if not dictionary_has_tag(tag):
         return "X"
     return _actions().get(int(tag), "K")
 

@@ -79,6 +79,7 @@ def test_the_worst_study_is_on_top_and_two_clicks_show_why(show, node: Node, uid
     assert first.locator(".lungs use").count() == 2
     first.locator("a").click()
     assert page.locator("h2.headline").inner_text().startswith("Sign of pneumonia of the COVID-19 pattern: ")
+    page.wait_for_load_state()
     assert page.locator(".stack").first.bounding_box()["y"] < 600  # its evidence without scrolling
     assert loaded(page, ".stack img")
     assert page.complaints == []

@@ -30,6 +30,7 @@ NOT_SHOWN = {
     "--{}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
     'multipart/related; type="{}"; boundary={}',
     "A delivery was tried",
+    "A delivery met a fault of ours",
     "An answer was made into an object",
     "No object could be made of an answer",
 }

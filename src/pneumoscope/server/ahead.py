@@ -2,7 +2,8 @@
 
 Browsers that know speculation rules (Chromium's) load what the rules name into a page that nobody sees, and show it when its
 link is followed; others pass over them. The rules are the same text on every page, so that the policy admits them by their
-digest. Removed from the page, what was made ready is thrown away.
+digest; ``static/study.js`` puts them in force once the page itself is there. Removed from the page, what was made ready is
+thrown away.
 """
 
 import base64

@@ -83,13 +83,13 @@ def test_the_page_of_a_study_has_everything_about_it(node: Node, study: str, ref
 
 def test_the_viewer_is_made_ready_by_rules_that_the_policy_admits(node: Node, study: str, refused: str) -> None:
     answer = httpx.get(f"{node.url}/studies/{study}")
-    (rules,) = re.findall(r'<script type="speculationrules" id="ahead">(.*?)</script>', answer.text)
+    (rules,) = re.findall(r'<script type="application/json" id="ahead">(.*?)</script>', answer.text)
     (one,) = json.loads(rules)["prerender"]
     (made_ready,) = re.findall(rf'<a class="[^"]*\b{one["where"]["selector_matches"][1:]}\b[^"]*" href="([^"]*)"', answer.text)
     assert made_ready == f"/viewer/viewer?StudyInstanceUIDs={study}"
     digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode()
     assert f"script-src 'self' 'sha256-{digest}';" in answer.headers["Content-Security-Policy"]
-    assert "speculationrules" not in httpx.get(f"{node.url}/studies/{refused}").text
+    assert 'id="ahead"' not in httpx.get(f"{node.url}/studies/{refused}").text
 
 
 def test_a_page_is_asked_for_in_numbers_that_do_not_grow(node: Node) -> None:

@@ -163,6 +163,7 @@ DELIVERING = (
     N_("The settings no longer name this destination."),
     N_("The results are no longer in the file store."),
     N_("It failed by a fault of ours (%(kind)s)."),
+    N_("Its sending ended by a fault of ours."),
     N_("The stored reading has no %(name)s, which this destination needs."),
     N_("The stored %(name)s is no DICOM object."),
     N_("The stored %(name)s is no FHIR bundle."),

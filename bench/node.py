@@ -49,10 +49,10 @@ console = Console(stderr=True)
 def start(
     stack: ExitStack, folder: Path, *, workers: int = 1, url: str = "", deliver: bool = True
 ) -> tuple[Node, Orthanc | None]:
-    port, settings, pacs = free_port(), "", None
+    port, settings, pacs = free_port(), "\n[disk]\nmax_share = 0.99\n", None  # what was read stays, and is counted
     if deliver:
         pacs = stack.enter_context(orthanc(folder / "pacs", modalities={"PNEUMOSCOPE": ("127.0.0.1", port)}))
-        settings = (
+        settings += (
             '\n[[destinations]]\nkind = "dicom"\nname = "pacs"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\n'
             f"port = {pacs.dicom_port}\n"
         )

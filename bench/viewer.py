@@ -6,7 +6,9 @@ A phantom of 512 x 512 is read by a node on this machine, and opened in Chromium
 card the browser's own part is shorter. `first` is a browser that was never here and is given the viewer's address, `later` the
 same one again, with the cache on disk that a reader's browser has. `by page` is a browser that was never here, on the page of
 the study: once the browser makes the viewer ready, the page is looked at for so long, and the link to the images followed. An
-image is there when its pixels are seen. Other work on the machine counts; its load is printed beside the figures.
+image is there when its pixels are seen. Scrolling is timed once all images are there: from a turn of the wheel to the next
+image drawn with its segmentation, in the median and at most. Other work on the machine counts; its load is printed beside the
+figures.
 """
 
 import argparse
@@ -19,7 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import BrowserContext, sync_playwright
+import numpy as np
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +39,18 @@ from servers import node, wait_for
 from tabs import NOTE_PAINTED, chromium_tab
 
 PATIENCE_MS = 600_000
+#: Of the wheel, from the middle of the lungs.
+TURNS = 60
+NOTE_TURNS = """() => {
+  const [viewport] = window.cornerstone.getRenderingEngines()[0].getViewports();
+  let turned = 0;
+  window.turns_ms = [];
+  addEventListener("wheel", () => { turned = performance.now(); }, { capture: true });
+  viewport.element.addEventListener("CORNERSTONE_IMAGE_RENDERED", () => {
+    if (turned) window.turns_ms.push(performance.now() - turned);
+    turned = 0;
+  });
+}"""
 
 
 def seconds_of(context: BrowserContext, url: str, slices: int) -> dict[str, float]:
@@ -54,8 +69,26 @@ def seconds_of(context: BrowserContext, url: str, slices: int) -> dict[str, floa
     while seen != len(arrived) or time.monotonic() - arrived[-1] < 2:
         seen = len(arrived)
         page.wait_for_timeout(200)
+    turns_ms = scrolled_ms(page)
     page.close()
-    return {"first image": first, "segmentation": drawn, "all images": arrived[-1] - begun, "frames fetched": len(arrived)}
+    return {
+        "first image": first,
+        "segmentation": drawn,
+        "all images": arrived[-1] - begun,
+        "frames fetched": len(arrived),
+        "scrolling": float(np.median(turns_ms)),
+        "at most": max(turns_ms),
+    }
+
+
+def scrolled_ms(page: Page) -> list[float]:
+    """From each turn of the wheel to the next image, with the segmentation over it."""
+    page.evaluate(NOTE_TURNS)
+    page.mouse.move(700, 400)
+    for number in range(TURNS):
+        page.mouse.wheel(0, 100)
+        page.wait_for_function(f"window.turns_ms.length > {number}", timeout=PATIENCE_MS)
+    return list(page.evaluate("window.turns_ms"))
 
 
 def by_page_s(profile: Path, page: str, *, look_s: float) -> float:
@@ -78,7 +111,9 @@ def main() -> None:
     parser.add_argument("--look", type=float, default=5.0, metavar="SECONDS", help="at the page of the study, before the click")
     given = parser.parse_args()
     viewer.install()
-    table = Table("visit", "load", "first image, s", "segmentation, s", "all images, s", "frames fetched")
+    table = Table(
+        "visit", "load", "first image, s", "segmentation, s", "all images, s", "frames fetched", "scrolling, ms", "at most, ms"
+    )
     with tempfile.TemporaryDirectory() as name, node(Path(name) / "site", "\n[arrival]\nquiet_s = 3\n") as running:
         spec = replace(SAMPLE, slices=given.slices, slice_spacing_mm=300 / given.slices, slice_thickness_mm=1.5)
         write_all(dicom_parcels(render(spec), order=Order.HEAD_FIRST), Path(name) / "study")

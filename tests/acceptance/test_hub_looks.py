@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import furnished_hub
-from looks import SIZES, check_for_everyone, picture, show_in
+from looks import SIZES, check_for_everyone, picture, show_in, theme_of
 
 sys.path.append(str(Path(__file__).parents[1] / "integration/hub"))
 
@@ -131,6 +131,15 @@ def test_words_stand_out_on_every_tile(show, theme: str) -> None:
     assert set(strengths) >= {"none", "s0", "s2", "s3", "s4", "s5"}, "s1 is like s0"
     found = page.evaluate(CONTRASTS)
     assert [(text, ratio) for text, ratio in found if ratio < 4.5] == []
+
+
+@pytest.mark.parametrize("wished", ["dark", "light"])
+def test_the_theme_is_the_browsers_until_one_is_chosen(browser: Browser, hub: Hub, wished: str) -> None:
+    context = browser.new_context(ignore_https_errors=True, color_scheme=wished)
+    page = context.new_page()
+    page.goto(f"{hub.running.pages}/login")
+    assert theme_of(page) == wished
+    context.close()
 
 
 def test_what_the_map_says_is_said_in_the_table_too(show) -> None:

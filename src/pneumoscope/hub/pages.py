@@ -57,6 +57,7 @@ def build(settings: Settings, store: Store, authority: Authority) -> FastAPI:
     loader = ChoiceLoader([PackageLoader("pneumoscope.hub", "templates"), PackageLoader("pneumoscope.server", "templates")])
     app.state.language = LANGUAGES["en"]
     app.state.authority = authority
+    app.state.theme = ""  # as the browser wishes: an office is no reading room
     app.state.templates = rendering.environment(loader)
     app.state.templates.filters["alarm_words"] = words.alarm_words
     app.state.templates.filters["dictmerge"] = lambda given, more: {**given, **more}

@@ -29,6 +29,7 @@ from pneumoscope.node.serve import address
 from pneumoscope.opening import open_files
 from pneumoscope.receiver.admission import Rejection, admit, answer_tls
 from pneumoscope.store import Database, accounts, audit, processes, service
+from pneumoscope.store.files import free_share
 from pneumoscope.store.schema import DeliveryState, StudyState, delivery, process, reading, study
 from pneumoscope.worker.clock import ACTION as CLOCK_ACTION
 from pneumoscope.worker.destinations import make_destination
@@ -122,9 +123,8 @@ def _of_fleet(look: Callable[[], fleetcheck.Finding]) -> Finding:
 
 def _disk(settings: Settings) -> Finding:
     folder = next(path for path in (settings.node.folder.absolute(), *settings.node.folder.absolute().parents) if path.exists())
-    usage = shutil.disk_usage(folder)
-    free = usage.free / usage.total
-    text = f"{free:.0%} free, {usage.free / 1e9:.0f} GB; below {settings.disk.watermark:.0%} nothing is received."
+    free, free_gb = free_share(folder), shutil.disk_usage(folder).free / 1e9
+    text = f"{free:.0%} free, {free_gb:.0f} GB; below {settings.disk.watermark:.0%} nothing is received."
     if free < settings.disk.watermark:
         return Verdict.WRONG, text
     return (Verdict.LOOK if 1 - free > settings.disk.max_share else Verdict.GOOD), text

@@ -9,6 +9,8 @@ from pneumoscope.server.language import COOKIE, LANGUAGES, Language, choose
 
 THEME = "theme"
 THEMES = ("dark", "light")
+#: In a reading room, whatever the browser would like: what it is set to is mostly what its system came with, which is light.
+READING_ROOM = "dark"
 YEAR_S = 365 * 86400
 router = APIRouter()
 
@@ -19,9 +21,9 @@ def language_of(request: Request) -> Language:
 
 
 def theme_of(request: Request) -> str:
-    """What the visitor chose; empty: as the browser wishes, and dark, for a reading room, where it has no wish."""
+    """What the visitor chose, else that of the application; empty: as the browser wishes."""
     chosen = request.cookies.get(THEME, "")
-    return chosen if chosen in THEMES else ""
+    return chosen if chosen in THEMES else getattr(request.app.state, "theme", READING_ROOM)
 
 
 @router.post("/comfort")

@@ -105,7 +105,9 @@ class Cache:
             elif moment_s - found.st_mtime > LEFT_OVER_S:
                 path.unlink(missing_ok=True)
         disk = shutil.disk_usage(self.root)
-        excess = max(sum(size for _, size, _ in copies) - self._most_bytes, disk.used - self._most_share * disk.total)
+        excess = max(
+            sum(size for _, size, _ in copies) - self._most_bytes, disk.used - self._most_share * (disk.used + disk.free)
+        )
         for used_s, size_bytes, path in sorted(copies):
             if excess <= 0 or moment_s - used_s < self._grace_s:
                 return

@@ -194,10 +194,10 @@ class FolderStore:
 
 
 def free_share(folder: Path) -> float:
-    """Part of a folder's disk that is free, 0 to 1; the folder is made where it is not there yet."""
+    """Part of a folder's disk that is free, 0 to 1, of what can be had of it; the folder is made where it is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     usage = shutil.disk_usage(folder)
-    return usage.free / usage.total
+    return usage.free / (usage.used + usage.free)  # as df has it: what is reserved, or beyond a quota, is nobody's
 
 
 def explain(fault: OSError) -> OperatorNeeded:

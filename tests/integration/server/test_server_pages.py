@@ -117,7 +117,7 @@ def test_a_page_speaks_the_language_that_is_asked_for(node: Node, study: str) ->
 
 def test_language_and_theme_are_kept(node: Node) -> None:
     with httpx.Client(base_url=node.url) as browser:
-        assert 'media="(prefers-color-scheme: light)"' in browser.get("/").text
+        assert 'href="/static/light.css" id="light" media="not all"' in browser.get("/").text
         answer = browser.post("/comfort", data={"language": "ko", "theme": "light", "back": "/?state=read"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/?state=read")
         assert all("HttpOnly" in cookie and "SameSite=lax" in cookie for cookie in answer.headers.get_list("set-cookie"))

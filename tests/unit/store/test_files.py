@@ -1,6 +1,7 @@
 """What a file store promises, held against a folder and a bucket of a real S3 server; and the cache before the bucket."""
 
 import os
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -146,6 +147,12 @@ def test_a_probe_leaves_nothing(machines: tuple[FileStore, FileStore], server: S
     assert "can be written" in here.probe()
     assert not [key for key in server.held() if key.startswith("probe")]
     assert 0 < here.free_share() < 1
+
+
+def test_what_is_free_of_a_disk_is_what_df_says(tmp_path: Path) -> None:
+    told = subprocess.run(["df", "--output=pcent", tmp_path], capture_output=True, text=True, check=True).stdout
+    used = int(told.splitlines()[1].strip().rstrip("%")) / 100
+    assert abs(1 - FolderStore(tmp_path).free_share() - used) < 0.02
 
 
 def test_only_a_disk_makes_studies_go(server: Storage, tmp_path: Path) -> None:
